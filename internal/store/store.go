@@ -1,0 +1,317 @@
+// Package store is the contract between Ringback and whatever keeps its data.
+//
+// One method is one transaction: when it returns nil, all of it is durable,
+// and when it returns an error other than [ErrUnknown], nothing of it
+// happened. There is no transaction, no query language and no clock of the
+// database on this side of the contract. Batching is the business of the back
+// ends: concurrent commits are expected to share one trip to the disk, and
+// one that conflicts fails alone.
+//
+// Every back end passes the suite in storetest. All methods may be called
+// concurrently.
+package store
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/ringback/ringback/internal/call"
+)
+
+// Errors that callers distinguish with errors.Is. Others are failures of the
+// back end: nothing was written, and the same call may succeed later.
+var (
+	// ErrConflict: the stored version is another, or the ID of a new call is
+	// taken. Load again and apply again.
+	ErrConflict = errors.New("store: version conflict")
+	// ErrUnknown: whether the transaction was written cannot be told. Read it
+	// back, by CallRecord.CommitID, before answering anybody.
+	ErrUnknown = errors.New("store: outcome of the commit is unknown")
+	// ErrNotFound: there is no such record.
+	ErrNotFound = errors.New("store: not found")
+	// ErrFull: there is no room; nothing was written.
+	ErrFull = errors.New("store: no space left")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("store: closed")
+)
+
+// Store is everything that a back end does.
+type Store interface {
+	Calls
+	Sessions
+	Deliveries
+	Upkeep
+	// Close finishes what is in flight and releases the store. Later calls
+	// give ErrClosed.
+	Close() error
+}
+
+// Calls keeps calls, their events and their history.
+type Calls interface {
+	// CommitCall writes one or more transitions of one call: the call as it
+	// is now, the events that led there, one delivery for each event and
+	// subscribed endpoint, the history entries of users who are new to it, and
+	// the request that made it. Errors: ErrConflict, a *DuplicateRequestError,
+	// ErrFull, ErrUnknown, others.
+	CommitCall(ctx context.Context, c *CallCommit) error
+	// Call reads a call; ErrNotFound when there is none.
+	Call(ctx context.Context, id call.ID) (*CallRecord, error)
+	// LiveCalls lists the calls that have not ended, by ID, beginning after
+	// the given one, at most limit.
+	LiveCalls(ctx context.Context, after call.ID, limit int) ([]*CallRecord, error)
+	// CallsOf lists the calls that a user is or was part of, by create time
+	// and ID, newest first, at most limit. flag is 0 for the newest page, else
+	// the next of the page before; next is 0 at the end, and below 2^53.
+	// Calls made meanwhile move nothing on later pages.
+	CallsOf(ctx context.Context, app uint32, user call.UserID, flag int64, limit int) (calls []*call.Call, next int64, err error)
+	// Requested finds the call that a user's request made, if the request has
+	// not expired at now; else ErrNotFound.
+	Requested(ctx context.Context, app uint32, user call.UserID, requestID string, now call.Instant) (*Request, error)
+}
+
+// CallRecord is a call as it is stored.
+type CallRecord struct {
+	Call *call.Call
+	// CommitID is that of the commit that wrote it.
+	CommitID uint64
+	// Sequences says, for each endpoint that was ever due a delivery of this
+	// call, how many there have been.
+	Sequences map[EndpointID]int
+}
+
+// CallCommit is what [Calls.CommitCall] writes. The store keeps no reference
+// to it after returning.
+type CallCommit struct {
+	CallRecord
+	// Prior is the version that the stored call must have; 0: there must be
+	// no such call. It equals Call.Version when only soft transitions are
+	// being written.
+	Prior  int64
+	Events []*Event
+	// NewUsers are the users who get an entry in their history by this commit.
+	NewUsers []call.UserID
+	Request  *Request // nil when the inviter gave no request ID
+}
+
+// Request remembers which call a request_id made.
+type Request struct {
+	User    call.UserID
+	ID      string // at most 64 bytes
+	Call    call.ID
+	Errors  []call.UserError // users whom the invitation left out
+	Expires call.Instant
+}
+
+// DuplicateRequestError says that the user's request_id has made a call
+// before. Nothing was written.
+type DuplicateRequestError struct{ Earlier Request }
+
+// Error names the earlier call.
+func (e *DuplicateRequestError) Error() string {
+	return "store: request was made before, by call " + e.Earlier.Call.String()
+}
+
+// EventID identifies an event for ever: it is the key by which receivers tell
+// repetitions. IDs grow with time, and within a process strictly.
+type EventID int64
+
+// String gives the ID as receivers see it in webhook-id.
+func (id EventID) String() string { return "evt_" + strconv.FormatInt(int64(id), 10) }
+
+// Event is something that a business server may learn. It is stored once,
+// whether or not an endpoint is subscribed.
+type Event struct {
+	ID     EventID
+	App    uint32
+	Call   call.ID // 0: not about a call
+	Name   string  // the callback event
+	At     call.Instant
+	Fields []byte // JSON object: the callback's fields beyond the common ones
+	// Deliveries are the endpoints that are to get it.
+	Deliveries []Subscription
+}
+
+// Subscription is one endpoint's part in an event.
+type Subscription struct {
+	Endpoint EndpointID
+	Sequence int // 1, 2, 3 … per call and endpoint; 0: not about a call
+}
+
+// EndpointID is the number under which the store knows an endpoint, that is a
+// pair of app and URL. It is never used again for another.
+type EndpointID int64
+
+// Sessions keeps users and their sessions.
+type Sessions interface {
+	// CommitSessions writes a login, a resumption, a logout, an offline or the
+	// end of old sessions, with its events.
+	CommitSessions(ctx context.Context, c *SessionCommit) error
+	// RegisterUsers adds users who have never logged in, and gives those that
+	// existed before, which it leaves alone.
+	RegisterUsers(ctx context.Context, app uint32, users []User, now call.Instant) (existed []call.UserID, err error)
+	// Users reads what is known of users; unknown ones are left out.
+	Users(ctx context.Context, app uint32, ids []call.UserID) ([]UserRecord, error)
+	// SessionsOf lists the sessions of a user, the earliest login first.
+	SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]Session, error)
+	// OpenSessions lists sessions that are not offline, by app, user and ID,
+	// beginning after the given one (its zero value: the first), at most
+	// limit.
+	OpenSessions(ctx context.Context, after Session, limit int) ([]Session, error)
+	// OfflineSessions lists sessions that went offline before the instant, the
+	// longest gone first, at most limit.
+	OfflineSessions(ctx context.Context, before call.Instant, limit int) ([]Session, error)
+}
+
+// User is what is kept about a user.
+type User struct {
+	ID     call.UserID
+	Name   string
+	Avatar string
+}
+
+// UserRecord is what the store knows of a user.
+type UserRecord struct {
+	User
+	LoggedIn bool // has ever logged in
+	Sessions int  // how many sessions he has, offline ones included
+}
+
+// Session is one logged-in device.
+type Session struct {
+	App       uint32
+	User      call.UserID
+	ID        call.SessionID
+	Platform  string
+	LoginAt   call.Instant
+	OfflineAt call.Instant // 0: it has, or until lately had, a connection
+}
+
+// SessionCommit is what [Sessions.CommitSessions] writes.
+type SessionCommit struct {
+	App  uint32
+	User call.UserID
+	// Login marks the user as one who has logged in, and sets his name unless
+	// it is empty.
+	Login  bool
+	Name   string
+	Put    []Session        // new or changed
+	Drop   []call.SessionID // gone for good; unknown ones are ignored
+	Events []*Event
+}
+
+// Deliveries keeps what endpoints are due, and the log of attempts.
+type Deliveries interface {
+	// SyncApps makes the store's apps and endpoints those that are given.
+	// Pending deliveries of endpoints that are no longer there become failed.
+	// It gives the ID of every endpoint, in the order of apps and URLs; an
+	// endpoint that comes back has its old one.
+	SyncApps(ctx context.Context, apps []App, now call.Instant) ([][]EndpointID, error)
+	// RecordAttempts writes the results of attempts and where they leave their
+	// deliveries. A delivery that is no longer there is passed over.
+	RecordAttempts(ctx context.Context, attempts []Attempt) error
+	// PendingDeliveries lists what an endpoint still has to get and is due at
+	// or before the instant, by due time and event, at most limit. With
+	// strict, deliveries with an earlier pending one of the same call are left
+	// out.
+	PendingDeliveries(ctx context.Context, endpoint EndpointID, dueBy call.Instant, strict bool, limit int) ([]*Delivery, error)
+	// Backlogs says how much each endpoint with anything pending is due.
+	Backlogs(ctx context.Context) ([]Backlog, error)
+	// Attempts lists the attempts of one delivery, the first one first.
+	Attempts(ctx context.Context, key DeliveryKey) ([]Attempt, error)
+	// DeliveriesOf lists the deliveries of a call in the order of events.
+	DeliveriesOf(ctx context.Context, id call.ID) ([]*Delivery, error)
+}
+
+// App is an app as far as the store keeps it; its secret stays where it was
+// configured.
+type App struct {
+	ID        uint32
+	Name      string
+	Endpoints []string // URLs
+}
+
+// DeliveryKey identifies a delivery. Sequence is the event ID for an event
+// that is not about a call.
+type DeliveryKey struct {
+	Endpoint EndpointID
+	Call     call.ID
+	Sequence int64
+}
+
+// DeliveryState is where a delivery stands.
+type DeliveryState int
+
+// States of a delivery.
+const (
+	Pending   DeliveryState = 0
+	Delivered DeliveryState = 1
+	Failed    DeliveryState = 2 // given up, or its endpoint was removed; may be redelivered by hand
+)
+
+// Delivery is one event on its way to one endpoint.
+type Delivery struct {
+	Event    EventID
+	Endpoint EndpointID
+	App      uint32
+	Call     call.ID // 0: not about a call
+	Sequence int     // 0 when not about a call
+	Name     string
+	At       call.Instant // of the event
+	Fields   []byte
+
+	State    DeliveryState
+	Attempts int          // attempts made and recorded
+	Failures int          // those that count against the schedule
+	Due      call.Instant // of the next attempt, while pending
+}
+
+// Key identifies the delivery.
+func (d *Delivery) Key() DeliveryKey {
+	k := DeliveryKey{Endpoint: d.Endpoint, Call: d.Call, Sequence: int64(d.Sequence)}
+	if d.Call == 0 {
+		k.Sequence = int64(d.Event)
+	}
+	return k
+}
+
+// Attempt is one request that was made for a delivery, and where it left it.
+type Attempt struct {
+	Delivery DeliveryKey
+	Number   int // 1-based
+	Started  call.Instant
+	Duration int64  // milliseconds
+	Status   int    // HTTP status; 0: there was no answer
+	Error    string // why it failed; "" when it succeeded
+	Response string // the beginning of the answer's body, at most 1 KiB
+
+	State    DeliveryState // of the delivery after it
+	Failures int
+	Due      call.Instant // of the next attempt, while pending
+}
+
+// Backlog is what an endpoint is due.
+type Backlog struct {
+	Endpoint EndpointID
+	Pending  int
+	Oldest   call.Instant // when the oldest pending event happened
+	NextDue  call.Instant // when the next attempt is due
+}
+
+// Upkeep is what keeps a store healthy.
+type Upkeep interface {
+	// Ping reports whether the store answers and can write.
+	Ping(ctx context.Context) error
+	// Headroom gives ErrFull, wrapped with what to do, when there is so little
+	// room left that no new calls should begin: what is left is for the
+	// answers to those that live. It is cheap enough for every invitation.
+	Headroom() error
+	// LastEventID is the highest ID of any event, 0 when there is none.
+	LastEventID(ctx context.Context) (EventID, error)
+	// Prune deletes at most about limit records of calls that ended, of events
+	// without a call that happened, and of requests that expired, before the
+	// instant, with their deliveries and attempts. Live calls and pending
+	// deliveries are left alone. It gives the number deleted; 0: nothing is
+	// left to delete. Short limits keep commits from waiting.
+	Prune(ctx context.Context, before call.Instant, limit int) (int, error)
+}
