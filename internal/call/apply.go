@@ -93,11 +93,11 @@ func (cmd Create) decide(now Instant) (Event, []UserError, *RefusedError) {
 }
 
 func (cmd Receive) decide(c *Call, now Instant) (Event, []UserError, *RefusedError) {
-	if u := c.User(cmd.User); u != nil && u.State == Received && c.Live() {
-		return nil, nil, nil // another device of the user was first
-	}
-	if err := c.refuseAnswer(cmd.User); err != nil {
+	if err := first(c.refuseEnded(), c.refuseUninvited(cmd.User), c.refuseFinal(cmd.User)); err != nil {
 		return nil, nil, err
+	}
+	if c.User(cmd.User).State == Received {
+		return nil, nil, nil // another device of the user was first
 	}
 	return InvitationReceived{Actor: cmd.Actor, At: now}, nil, nil
 }
@@ -125,7 +125,7 @@ func (cmd Reject) decide(c *Call, now Instant) (Event, []UserError, *RefusedErro
 func (cmd Cancel) decide(c *Call, now Instant) (Event, []UserError, *RefusedError) {
 	names, _ := distinct(cmd.Names)
 	if done := c.repeatsCancel(cmd.Actor, names); done != nil {
-		return nil, done.Errors, nil
+		return nil, slices.Clone(done.Errors), nil
 	}
 	if err := c.refuseCancel(cmd.User, names); err != nil {
 		return nil, nil, err
@@ -149,7 +149,7 @@ func (cmd Cancel) decide(c *Call, now Instant) (Event, []UserError, *RefusedErro
 		return nil, e.Errors, refuse(e.Errors[0].Code, "none of the named users could be cancelled: %q %s",
 			string(e.Errors[0].User), cancelErrorText[e.Errors[0].Code])
 	}
-	return e, e.Errors, nil
+	return e, slices.Clone(e.Errors), nil
 }
 
 var cancelErrorText = map[Code]string{
@@ -186,17 +186,13 @@ func (cmd Invite) decide(c *Call, now Instant) (Event, []UserError, *RefusedErro
 }
 
 func (cmd Join) decide(c *Call, now Instant) (Event, []UserError, *RefusedError) {
-	if err := c.refuseGeneral("joining"); err != nil {
+	if err := first(c.refuseGeneral("joining"), c.refuseEnded()); err != nil {
 		return nil, nil, err
 	}
 	u := c.User(cmd.User)
-	if u == nil && cmd.InvitedOnly {
-		return nil, nil, refuse(NotInCall, "only those who were invited can join a call of this app")
-	}
-	if err := c.refuseEnded(); err != nil {
-		return nil, nil, err
-	}
 	switch {
+	case u == nil && cmd.InvitedOnly:
+		return nil, nil, refuse(NotInCall, "only those who were invited can join a call of this app")
 	case u != nil && u.State.Pending():
 		if err := c.refuseLate(cmd.User, now); err != nil {
 			return nil, nil, err
@@ -289,11 +285,11 @@ func (c *Call) refuseLate(id UserID, now Instant) *RefusedError {
 	return nil
 }
 
-// repeats reports whether the actor repeats from the same device what took
-// effect as his latest operation.
+// repeats reports whether the actor repeats what took effect as the latest
+// operation of the same device.
 func (c *Call) repeats(a Actor, op Op) bool {
 	u := c.User(a.User)
-	return u != nil && u.LastOp == op && u.LastBy == a.Session
+	return u != nil && u.lastOp(a.Session) == op
 }
 
 // repeatsCancel gives the earlier cancel of the same device and names, unless

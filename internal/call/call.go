@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Bounds of a call. The source of each is the public documentation of the
-// original product.
+// Bounds of a call. All but MaxCancelNames are those of the public
+// documentation of the original product.
 const (
 	MaxInvitees     = 9    // distinct names in one request
 	MaxUsers        = 10   // users of a call who are not in a final state
@@ -171,6 +171,13 @@ type User struct {
 	CancelReason Reason // why he stopped ringing, when he was cancelled
 	LastOp       Op     // what he did last himself …
 	LastBy       SessionID
+	Earlier      []Deed // … and before, from other devices, once each; the latest maxDevices
+}
+
+// Deed is the latest operation of one device of a user.
+type Deed struct {
+	Op Op
+	By SessionID
 }
 
 // Cancellation remembers a cancel that took effect, so that a repeat gets the
@@ -236,6 +243,19 @@ func (c *Call) User(id UserID) *User {
 	return nil
 }
 
+// lastOp is what the user did last from that device since he was last invited.
+func (u *User) lastOp(device SessionID) Op {
+	if u.LastBy == device {
+		return u.LastOp
+	}
+	for _, d := range u.Earlier {
+		if d.By == device {
+			return d.Op
+		}
+	}
+	return OpNone
+}
+
 // Live reports whether the call has not ended.
 func (c *Call) Live() bool { return c.State == Started }
 
@@ -299,6 +319,7 @@ func earlier(a, b Instant) Instant {
 func (c *Call) clone() *Call {
 	next := *c
 	next.Users = slices.Clone(c.Users)
+	next.Cancels = slices.Clone(c.Cancels)
 	return &next
 }
 

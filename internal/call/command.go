@@ -99,17 +99,13 @@ type CallerGone struct{}
 type ParticipantGone struct{ User UserID }
 
 func (cmd Create) malformed() *RefusedError {
-	_, invitees := checkInvitees(cmd.User, cmd.Invitees)
-	err := first(checkExtendedData(cmd.ExtendedData), invitees)
 	switch {
-	case err != nil:
-		return err
 	case cmd.Mode != General && cmd.Mode != Advanced:
 		return refuse(InvalidParameter, "mode is %d, it must be 0 (general) or 1 (advanced)", int(cmd.Mode))
 	case cmd.Timeout < 1 || cmd.Timeout > MaxTimeout:
 		return refuse(InvalidParameter, "timeout is %d, it must be 1 to %d seconds", cmd.Timeout, MaxTimeout)
 	}
-	return nil
+	return first(checkExtendedData(cmd.ExtendedData), checkInvitees(cmd.User, cmd.Invitees))
 }
 
 func (cmd Cancel) malformed() *RefusedError {
@@ -124,8 +120,7 @@ func (cmd Cancel) malformed() *RefusedError {
 }
 
 func (cmd Invite) malformed() *RefusedError {
-	_, err := checkInvitees(cmd.User, cmd.Invitees)
-	return err
+	return checkInvitees(cmd.User, cmd.Invitees)
 }
 
 func (cmd Accept) malformed() *RefusedError { return checkExtendedData(cmd.ExtendedData) }

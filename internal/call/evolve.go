@@ -5,8 +5,12 @@ import (
 	"slices"
 )
 
-// maxCancels bounds how many cancels a call remembers for their repeats.
-const maxCancels = 16
+// Bounds of what is remembered so that a repeat gets the same answer: cancels
+// of a call, and devices of a user beside the one that acted last.
+const (
+	maxCancels = 16
+	maxDevices = 16
+)
 
 // Evolve gives the call as it is after e. A call is the fold of its events
 // over a nil call, which only [CallCreated] accepts. It panics on an event of
@@ -35,7 +39,8 @@ func Evolve(c *Call, e Event) *Call {
 		next.settle(e.At)
 	case CallRejected:
 		u := next.user(e.User)
-		u.State, u.ExtendedData, u.LastOp, u.LastBy = Rejected, e.ExtendedData, OpReject, e.Session
+		u.State, u.ExtendedData = Rejected, e.ExtendedData
+		u.did(OpReject, e.Session)
 		next.Responded = true
 		next.settle(e.At)
 	case InvitationsCancelled:
@@ -53,23 +58,24 @@ func Evolve(c *Call, e Event) *Call {
 		next.keepPush(e.Push)
 	case UserJoined:
 		u := next.place(e.User)
+		if e.Moved {
+			u.Primary, u.ExtendedData = e.Session, e.ExtendedData
+			u.did(OpJoin, e.Session)
+			break
+		}
 		u.Late = true
 		if u.Inviter == "" {
 			u.Inviter = next.Caller
 		}
-		if e.Moved {
-			u.Primary, u.ExtendedData, u.LastOp, u.LastBy = e.Session, e.ExtendedData, OpJoin, e.Session
-		} else {
-			next.enter(e.Actor, e.At, e.ExtendedData, OpJoin)
-		}
+		next.enter(e.Actor, e.At, e.ExtendedData, OpJoin)
 	case UserQuit:
 		u := next.user(e.User)
-		u.State, u.QuitAt, u.ExtendedData, u.LastOp, u.LastBy = Quit, e.At, e.ExtendedData, OpQuit, e.Session
+		u.State, u.QuitAt, u.ExtendedData = Quit, e.At, e.ExtendedData
+		u.did(OpQuit, e.Session)
 		next.keepPush(e.Push)
 		if next.count(func(s UserState) bool { return s == Accepted }) == 0 {
 			next.end(AllLeft, e.At)
 		}
-		next.settle(e.At)
 	case CallEnded:
 		next.EndOperator, next.EndedBy, next.EndExtendedData = e.User, e.Session, e.ExtendedData
 		next.keepPush(e.Push)
@@ -84,7 +90,7 @@ func (e CallCreated) begin() *Call {
 	c := &Call{
 		ID: e.ID, App: e.App, Version: 1, Mode: e.Mode, State: Started,
 		Caller: e.User, ExtendedData: e.ExtendedData, Timeout: e.Timeout, NotReceivedCheck: e.NotReceivedCheck,
-		Push: e.Push, CreatedAt: e.At, EndBy: e.EndBy,
+		Push: slices.Clone(e.Push), CreatedAt: e.At, EndBy: e.EndBy,
 		Users: make([]User, 0, 1+len(e.Invitees)),
 	}
 	c.Users = append(c.Users, User{
@@ -112,7 +118,7 @@ func (c *Call) invitation(id, inviter UserID, now Instant, late bool) User {
 func (c *Call) enter(a Actor, now Instant, data string, op Op) {
 	u := c.user(a.User)
 	u.State, u.AcceptedAt, u.Primary, u.ExtendedData = Accepted, now, a.Session, data
-	u.LastOp, u.LastBy = op, a.Session
+	u.did(op, a.Session)
 	c.Responded = true
 	if c.FirstAcceptAt == 0 && u.ID != c.Caller {
 		c.FirstAcceptAt = now
@@ -133,9 +139,10 @@ func (c *Call) cancel(e InvitationsCancelled) {
 	if e.Reason != CallerCancel {
 		return // nobody can repeat what nobody asked for
 	}
-	done := Cancellation{By: e.Session, Names: e.Names, Errors: e.Errors}
-	keep := c.Cancels[max(0, len(c.Cancels)+1-maxCancels):]
-	c.Cancels = append(slices.Clone(keep), done)
+	c.Cancels = append(c.Cancels, Cancellation{
+		By: e.Session, Names: slices.Clone(e.Names), Errors: slices.Clone(e.Errors),
+	})
+	c.Cancels = c.Cancels[max(0, len(c.Cancels)-maxCancels):]
 }
 
 // settle ends the call when what happened leaves it without a reason to go
@@ -160,8 +167,20 @@ func (c *Call) end(reason Reason, now Instant) {
 
 func (c *Call) keepPush(push []byte) {
 	if len(push) > 0 {
-		c.Push = push
+		c.Push = slices.Clone(push)
 	}
+}
+
+// did notes an operation of one of the user's devices.
+func (u *User) did(op Op, by SessionID) {
+	var others []Deed
+	for _, d := range append(slices.Clone(u.Earlier), Deed{u.LastOp, u.LastBy}) {
+		if d.Op != OpNone && d.By != by {
+			others = append(others, d)
+		}
+	}
+	u.Earlier = others[max(0, len(others)-maxDevices):]
+	u.LastOp, u.LastBy = op, by
 }
 
 // user gives the user of that ID for changing; an event never names one that

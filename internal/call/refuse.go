@@ -63,20 +63,20 @@ func distinct(names []UserID) ([]UserID, *RefusedError) {
 
 // checkInvitees checks the names of an invitation as far as they say nothing
 // about the call.
-func checkInvitees(inviter UserID, names []UserID) ([]UserID, *RefusedError) {
+func checkInvitees(inviter UserID, names []UserID) *RefusedError {
 	if len(names) == 0 {
-		return nil, refuse(InvalidParameter, "user_ids is empty: name at least one user to invite")
+		return refuse(InvalidParameter, "user_ids is empty: name at least one user to invite")
 	}
 	ids, err := distinct(names)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case contains(ids, inviter):
-		return nil, refuse(InvalidParameter, "nobody invites himself: take %q out of user_ids", string(inviter))
+		return refuse(InvalidParameter, "nobody invites himself: take %q out of user_ids", string(inviter))
 	case len(ids) > MaxInvitees:
-		return nil, refuse(TooManyUsers, "%d users in one invitation, the limit is %d", len(ids), MaxInvitees)
+		return refuse(TooManyUsers, "%d users in one invitation, the limit is %d", len(ids), MaxInvitees)
 	}
-	return ids, nil
+	return nil
 }
 
 func (c *Call) refuseGeneral(what string) *RefusedError {
@@ -96,14 +96,22 @@ func (c *Call) refuseEnded() *RefusedError {
 // refuseAnswer says why the user cannot accept or reject.
 func (c *Call) refuseAnswer(id UserID) *RefusedError {
 	u := c.User(id)
-	switch {
-	case c.CancelledAll, u != nil && (u.State == Cancelled || u.State == BeCancelled):
+	if c.CancelledAll || u != nil && (u.State == Cancelled || u.State == BeCancelled) {
 		return refuse(CancelledByOther, "the caller has cancelled the invitation")
-	case u == nil, !u.invited():
+	}
+	return first(c.refuseUninvited(id), c.refuseEnded(), c.refuseFinal(id))
+}
+
+func (c *Call) refuseUninvited(id UserID) *RefusedError {
+	if u := c.User(id); u == nil || !u.invited() {
 		return refuse(NotInCall, "you were not invited to this call")
-	case !c.Live():
-		return refuse(NoSuchCall, "the call has ended")
-	case !u.State.Pending():
+	}
+	return nil
+}
+
+// refuseFinal says why nothing can become of the user's invitation any more.
+func (c *Call) refuseFinal(id UserID) *RefusedError {
+	if u := c.User(id); u != nil && !u.State.Pending() {
 		return refuse(NoSuchCall, "the invitation is no longer pending: you are %s", u.State)
 	}
 	return nil

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// check reports what is wrong with values that are well formed by themselves.
+// Settings that could not be read are left out, since they were reported then.
+func (l *loader) check() {
+	c := l.cfg
+	l.checkListen(c.Listen)
+	l.require(c.DataDir != "", "data_dir", "is empty; name the directory of the store, such as ./ringback-data")
+	l.require(c.Store == "", "store", "is not supported in this build, which has the embedded store only; remove it, and set data_dir instead")
+	l.require(c.NATS == "", "nats", "is not supported in this build, which runs on one node only; remove it")
+	l.checkTimes()
+	l.require(c.Limits.RequestsPerSecond > 0, "limits.requests_per_second", "is %d; it must be at least 1", c.Limits.RequestsPerSecond)
+	l.require(c.Limits.Burst > 0, "limits.burst", "is %d; it must be at least 1", c.Limits.Burst)
+	l.checkTLS(c.TLS)
+	for i, network := range c.Callbacks.AllowNetworks {
+		kind := neverCalled(network)
+		l.require(kind == "", index("callbacks.allow_networks", i), "%s holds %s addresses only, which are never called; remove it", network, kind)
+	}
+	firstApp := make(map[uint32]int)
+	for i := range c.Apps {
+		l.checkApp(index("apps", i), &c.Apps[i])
+		if id := c.Apps[i].ID; id != 0 {
+			first, twice := firstApp[id]
+			l.require(!twice, index("apps", i)+".id", "is %d, as that of apps[%d]; give each app its own", id, first)
+			if !twice {
+				firstApp[id] = i
+			}
+		}
+	}
+}
+
+// require reports a mistake in the setting key unless ok holds or a mistake
+// in it is known already.
+func (l *loader) require(ok bool, key, format string, args ...any) {
+	if !ok && !l.failed(key) {
+		l.report(key, format, args...)
+	}
+}
+
+// oneOf reports a value that is none of a few words.
+func (l *loader) oneOf(key, value string, words ...string) {
+	l.require(slices.Contains(words, value), key, "is %q; it must be %s", value, choice(words))
+}
+
+// choice returns "a, b or c".
+func choice(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func (l *loader) checkListen(listen string) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		l.require(false, "listen", "%q is not host:port; write one such as 127.0.0.1:8080, or :8080 for all addresses", listen)
+		return
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	l.require(err == nil && strconv.FormatUint(n, 10) == port, "listen", "%q has no port from 0 to 65535; write one such as 127.0.0.1:8080", listen)
+	if _, err := netip.ParseAddr(host); err != nil {
+		l.require(!strings.ContainsAny(host, " /:@[]"), "listen", "%q has no valid host; write an address or a name, or nothing for all addresses", listen)
+	}
+}
+
+func (l *loader) checkTimes() {
+	c := l.cfg
+	l.require(c.HeartbeatInterval >= time.Second, "heartbeat_interval", "is %v; it must be at least 1s", c.HeartbeatInterval)
+	// If only one of the two is set, that one is to be changed.
+	key := "heartbeat_timeout"
+	if _, set := c.origin.at[key]; !set {
+		key = "heartbeat_interval"
+	}
+	if !l.failed("heartbeat_interval") && !l.failed("heartbeat_timeout") {
+		l.require(c.HeartbeatTimeout > c.HeartbeatInterval, key,
+			"heartbeat_timeout (%v) must be longer than heartbeat_interval (%v); three times as long is usual", c.HeartbeatTimeout, c.HeartbeatInterval)
+	}
+	for _, d := range []struct {
+		key string
+		d   time.Duration
+	}{
+		{"absence_timeout", c.AbsenceTimeout},
+		{"max_call_duration", c.MaxCallDuration},
+		{"session_ttl", c.SessionTTL},
+		{"retention", c.Retention},
+	} {
+		l.require(d.d > 0, d.key, "is %v; it must be longer than 0", d.d)
+	}
+}
+
+// checkTLS reads the files, so that they are known to fit before the server
+// starts.
+func (l *loader) checkTLS(t TLS) {
+	switch {
+	case l.failed("tls.cert") || l.failed("tls.key") || t == TLS{}:
+		return
+	case t.Cert == "":
+		l.report("tls.cert", "is empty but tls.key is set; set both, or none for plain HTTP")
+		return
+	case t.Key == "":
+		l.report("tls.key", "is empty but tls.cert is set; set both, or none for plain HTTP")
+		return
+	}
+	cert, certOK := l.readPEM("tls.cert", t.Cert)
+	key, keyOK := l.readPEM("tls.key", t.Key)
+	if !certOK || !keyOK {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		l.report("tls.cert", "%s and %s are not a certificate and its key in PEM: %s", t.Cert, t.Key, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+func (l *loader) readPEM(key, path string) (text []byte, ok bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		l.report(key, "%s cannot be read: %v", path, err)
+	}
+	return text, err == nil
+}
+
+// neverCalled returns the kind of addresses, all of which are never called,
+// that a network lies in, or "".
+func neverCalled(network netip.Prefix) string {
+	for _, n := range never {
+		if network.IsValid() && n.prefix.Bits() <= network.Bits() && n.prefix.Contains(network.Addr()) {
+			return n.kind
+		}
+	}
+	return ""
+}
+
+// never are the networks that no callback goes to.
+var never = []struct {
+	prefix netip.Prefix
+	kind   string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+	{netip.MustParsePrefix("::/128"), "unspecified"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast"},
+	{netip.MustParsePrefix("255.255.255.255/32"), "broadcast"},
+}

@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	// softDelay is how long a soft transition waits at most for a commit to
+	// ride along with.
+	softDelay = 500 * time.Millisecond
+	// retryDelay is the pause before a timer whose commit failed tries again.
+	retryDelay = time.Second
+	// maxConflicts bounds how often a command is applied anew because
+	// somebody else was first.
+	maxConflicts = 5
+)
+
+// entry is a call in memory. Whoever holds mu has the call to himself: its
+// commands run one after another, each on the durable state that the one
+// before left, and are told in that order.
+type entry struct {
+	mu   sync.Mutex
+	rec  store.CallRecord // durable but for soft transitions
+	gone bool             // no longer in Engine.calls: look the call up again
+
+	dirty   bool           // there are soft transitions that are not written
+	unsaved []*store.Event // their events
+	saver   *time.Timer
+	due     *time.Timer
+}
+
+func (c *entry) stopTimers() {
+	for _, t := range []*time.Timer{c.saver, c.due} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// Do applies a command to a call. Once its outcome is durable it calls ack,
+// before anybody else is told; ack must not block, nor call the engine. Errors:
+// a *call.RefusedError, and failures of the store or the server, after which
+// nothing has happened.
+func (e *Engine) Do(ctx context.Context, app uint32, id call.ID, cmd call.Command, ack func(call.Result)) error {
+	for range maxConflicts {
+		c, err := e.take(ctx, id)
+		if err != nil {
+			return err
+		}
+		if c.rec.Call == nil || c.rec.Call.App != app {
+			c.mu.Unlock()
+			_, err := call.Apply(nil, cmd, now())
+			return err
+		}
+		err = e.apply(ctx, c, cmd, ack)
+		c.mu.Unlock()
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("call %s: %w after %d tries", id, store.ErrConflict, maxConflicts)
+}
+
+// take gives the entry of a call, locked. Its record has no call when there
+// is none of that ID. An entry of a call that has ended, or that does not
+// exist, is not kept.
+func (e *Engine) take(ctx context.Context, id call.ID) (*entry, error) {
+	for {
+		e.mu.Lock()
+		c := e.calls[id]
+		if c == nil {
+			c = new(entry)
+			c.mu.Lock()
+			e.calls[id] = c
+			e.mu.Unlock()
+			return c, e.load(ctx, c, id)
+		}
+		e.mu.Unlock()
+		c.mu.Lock()
+		if !c.gone {
+			return c, nil
+		}
+		c.mu.Unlock()
+	}
+}
+
+// load fills a new entry from the store. On error it leaves the entry dropped
+// and unlocked.
+func (e *Engine) load(ctx context.Context, c *entry, id call.ID) error {
+	rec, err := e.Store.Call(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		e.drop(c, id)
+		return nil
+	case err != nil:
+		e.drop(c, id)
+		c.mu.Unlock()
+		return fmt.Errorf("reading call %s: %w", id, err)
+	}
+	c.rec = *rec
+	if !rec.Call.Live() {
+		e.index(rec.Call, rec.Call) // in case it ended unseen
+		e.drop(c, id)
+		return nil
+	}
+	e.index(nil, rec.Call)
+	e.schedule(c)
+	return nil
+}
+
+// drop takes an entry out of memory; c is held.
+func (e *Engine) drop(c *entry, id call.ID) {
+	c.gone = true
+	c.stopTimers()
+	e.mu.Lock()
+	if e.calls[id] == c {
+		delete(e.calls, id)
+	}
+	e.mu.Unlock()
+}
+
+// apply runs a command on a call that is held.
+func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func(call.Result)) error {
+	res, err := call.Apply(c.rec.Call, cmd, now())
+	if err != nil {
+		return err
+	}
+	t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event}
+	switch {
+	case res.Event == nil:
+		ack(res)
+		return nil
+	case call.Soft(res.Event):
+		e.keepSoft(c, t)
+		ack(res)
+		e.announce(t)
+		return nil
+	}
+	return e.commit(ctx, c, t, nil, func() { ack(res) })
+}
+
+// keepSoft takes over a soft transition, to be written with the next commit of
+// the call, or after softDelay.
+func (e *Engine) keepSoft(c *entry, t Transition) {
+	c.rec.Call = t.After
+	c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
+	if !c.dirty {
+		c.dirty = true
+		c.saver = e.after(softDelay, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.dirty && !c.gone {
+				e.flush(c)
+			}
+		})
+	}
+}
+
+// flush writes the soft transitions of a call that is held. Losing them does
+// no harm, so a failure is only logged.
+func (e *Engine) flush(c *entry) {
+	t := Transition{Before: c.rec.Call, After: c.rec.Call}
+	if err := e.commit(context.WithoutCancel(e.ctx), c, t, nil, func() {}); err != nil {
+		e.Logger.Warn("recording of received invitations failed", "call_id", c.rec.Call.ID.String(), "error", err)
+	}
+}
+
+// commit makes a transition durable, then tells everybody: ack first. c is
+// held. A transition without an event writes only soft ones from before.
+func (e *Engine) commit(ctx context.Context, c *entry, t Transition, request *store.Request, ack func()) error {
+	rec := store.CallRecord{Call: t.After, CommitID: random(), Sequences: maps.Clone(c.rec.Sequences)}
+	events := c.unsaved
+	if t.Event != nil {
+		events = append(events[:len(events):len(events)], e.events(&rec, t)...)
+	}
+	commit := store.CallCommit{CallRecord: rec, Events: events, NewUsers: newUsers(t), Request: request}
+	if t.Before != nil {
+		commit.Prior = t.Before.Version
+	}
+	if err := e.settle(ctx, c, &commit); err != nil {
+		return err
+	}
+	if c.saver != nil {
+		c.saver.Stop()
+	}
+	c.rec, c.dirty, c.unsaved = rec, false, nil
+	e.index(t.Before, t.After)
+	if t.After.Live() {
+		e.schedule(c)
+	} else {
+		e.drop(c, t.After.ID)
+	}
+	ack()
+	if t.Event != nil {
+		e.announce(t)
+	}
+	e.Callbacks.HandOff(events)
+	return nil
+}
+
+// settle has the store commit, and finds out what became of a commit whose
+// outcome is unknown. When the stored call is not what c holds, c is dropped,
+// so that the next command reads it again.
+func (e *Engine) settle(ctx context.Context, c *entry, commit *store.CallCommit) error {
+	id := commit.Call.ID
+	err := e.Store.CommitCall(ctx, commit)
+	if errors.Is(err, store.ErrUnknown) {
+		stored, readErr := e.Store.Call(context.WithoutCancel(ctx), id)
+		switch {
+		case readErr == nil && stored.CommitID == commit.CommitID:
+			return nil
+		case readErr != nil && !errors.Is(readErr, store.ErrNotFound):
+			err = fmt.Errorf("%w; reading it back: %w", err, readErr)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	e.drop(c, id)
+	if commit.Prior > 0 {
+		// The timers went with the entry; a look at the call brings them back.
+		e.after(retryDelay, func() { e.revive(id) })
+	}
+	return fmt.Errorf("committing call %s: %w", id, err)
+}
+
+// revive loads a live call whose entry was dropped, with its timers.
+func (e *Engine) revive(id call.ID) {
+	c, err := e.take(e.ctx, id)
+	if err != nil {
+		e.after(retryDelay, func() { e.revive(id) })
+		return
+	}
+	c.mu.Unlock()
+}
+
+// events makes the events of a transition and counts their deliveries in rec.
+func (e *Engine) events(rec *store.CallRecord, t Transition) []*store.Event {
+	events := e.Callbacks.Events(t)
+	for _, ev := range events {
+		ev.ID, ev.App, ev.Call, ev.At = e.nextEventID(), t.After.App, t.After.ID, now()
+		for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
+			if rec.Sequences == nil {
+				rec.Sequences = make(map[store.EndpointID]int)
+			}
+			rec.Sequences[endpoint]++
+			ev.Deliveries = append(ev.Deliveries, store.Subscription{Endpoint: endpoint, Sequence: rec.Sequences[endpoint]})
+		}
+	}
+	return events
+}
+
+func (e *Engine) announce(t Transition) {
+	if e.Observe != nil {
+		e.Observe(t)
+	}
+	e.Devices.Tell(t)
+}
+
+// index notes in which live calls users are active. It skips users for whom
+// nothing has changed since before, if that is given.
+func (e *Engine) index(before, after *call.Call) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range after.Users {
+		id := after.Users[i].ID
+		is := after.Active(id)
+		if is && before != nil && before.Active(id) {
+			continue
+		}
+		key := userKey{after.App, id}
+		if is {
+			if e.byUser[key] == nil {
+				e.byUser[key] = make(map[call.ID]struct{}, 1)
+			}
+			e.byUser[key][after.ID] = struct{}{}
+			continue
+		}
+		delete(e.byUser[key], after.ID)
+		if len(e.byUser[key]) == 0 {
+			delete(e.byUser, key)
+		}
+	}
+}
+
+// callsOf lists the live calls in which a user is active.
+func (e *Engine) callsOf(key userKey) []call.ID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ids := make([]call.ID, 0, len(e.byUser[key]))
+	for id := range e.byUser[key] {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// newUsers are those who had no part in the call before.
+func newUsers(t Transition) []call.UserID {
+	known := 0
+	if t.Before != nil {
+		known = len(t.Before.Users) // users are only ever added, at the end
+	}
+	var ids []call.UserID
+	for _, u := range t.After.Users[known:] {
+		ids = append(ids, u.ID)
+	}
+	return ids
+}

@@ -1,0 +1,224 @@
+// Package engine carries out commands on calls and keeps the presence of
+// users.
+//
+// A command takes its call (from memory, else from the store), is applied by
+// the rules of package call, and is committed with its events and deliveries
+// in one transaction. Only when that is durable is anybody told: first the
+// device that acted, then the other devices, then the deliverer of callbacks.
+// Commands for one call run one after another; different calls run side by
+// side.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/protocol"
+)
+
+// Store is the part of a store that the engine needs.
+type Store interface {
+	store.Calls
+	store.Sessions
+	store.Upkeep
+}
+
+// Transition is something that happened to a call, after it became durable
+// (or, for a soft one, at once).
+type Transition struct {
+	Before *call.Call // nil for a new call
+	After  *call.Call
+	Event  call.Event
+}
+
+// Devices tells devices what happened. Tell is called in the order of
+// transitions for each call, while the call is held: it must not block, nor
+// call the engine.
+type Devices interface {
+	Tell(t Transition)
+}
+
+// Callbacks turns what happened into events for business servers. Neither
+// method blocks.
+type Callbacks interface {
+	// Events gives the events of a transition, without IDs and deliveries.
+	Events(t Transition) []*store.Event
+	// UserAction gives the event of a change of a user's presence.
+	UserAction(app uint32, a protocol.UserAction) *store.Event
+	// Subscriptions lists the endpoints of an app that are to get an event.
+	Subscriptions(app uint32, event string) []store.EndpointID
+	// HandOff passes on events that have become durable.
+	HandOff(events []*store.Event)
+}
+
+// Login policies of an app.
+const (
+	PolicySingle = "single" // a new login kicks the older session
+	PolicyDual   = "dual"   // one web session beside one other
+	PolicyMulti  = "multi"  // up to MaxSessions
+)
+
+// MaxSessions is how many sessions a user has at most, under PolicyMulti.
+const MaxSessions = 10
+
+// App is what the engine needs to know of an app.
+type App struct {
+	ID          uint32
+	LoginPolicy string
+	InvitedOnly bool // only invited users may join calls
+}
+
+// Options configure an Engine. All fields but Observe are needed.
+type Options struct {
+	Store     Store
+	Devices   Devices
+	Callbacks Callbacks
+	Apps      []App
+	Logger    *slog.Logger
+
+	HeartbeatTimeout time.Duration // until a lost session is offline
+	AbsenceTimeout   time.Duration // until an absent user quits an advanced call
+	MaxCallDuration  time.Duration // of advanced calls
+	SessionTTL       time.Duration // until an offline session is dropped
+	Retention        time.Duration // of ended calls and their events
+
+	// Observe, if set, is called for every transition; it must not block.
+	Observe func(Transition)
+}
+
+// Engine runs calls. Its methods may be called concurrently.
+type Engine struct {
+	Options
+	apps map[uint32]App
+
+	mu     sync.Mutex
+	calls  map[call.ID]*entry               // live calls, and those being looked at
+	byUser map[userKey]map[call.ID]struct{} // live calls in which a user is active
+	users  map[userKey]*presence            // users with a session that is not offline
+	locks  [512]sync.Mutex                  // stripes: one user's logins and logouts run one by one
+	absent map[userKey]*time.Timer          // accepted users of advanced calls who are gone
+	lastID atomic.Int64                     // of events
+	ctx    context.Context                  // ends with Close
+	stop   context.CancelFunc
+	work   sync.WaitGroup // timers that are running, and the janitor
+	closed bool           // under mu: no new timers run
+}
+
+type userKey struct {
+	app  uint32
+	user call.UserID
+}
+
+// ErrServerFault is the error of commands that failed for a reason of the
+// server's own. Nothing is known to have happened.
+var ErrServerFault = errors.New("the server could not carry this out")
+
+// New makes an Engine. Call Start before anything else.
+func New(o Options) *Engine {
+	e := &Engine{
+		Options: o,
+		apps:    make(map[uint32]App),
+		calls:   make(map[call.ID]*entry),
+		byUser:  make(map[userKey]map[call.ID]struct{}),
+		users:   make(map[userKey]*presence),
+		absent:  make(map[userKey]*time.Timer),
+	}
+	for _, app := range o.Apps {
+		e.apps[app.ID] = app
+	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	return e
+}
+
+// Start loads what lives: every open session counts as having lost its
+// connection now, every live call gets its timers back, and what came due
+// while the server was down happens at once.
+func (e *Engine) Start(ctx context.Context) error {
+	last, err := e.Store.LastEventID(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the last event: %w", err)
+	}
+	e.lastID.Store(int64(last))
+	if err := e.loadSessions(ctx); err != nil {
+		return fmt.Errorf("loading sessions: %w", err)
+	}
+	if err := e.loadCalls(ctx); err != nil {
+		return fmt.Errorf("loading live calls: %w", err)
+	}
+	e.work.Go(e.janitor)
+	return nil
+}
+
+// Close stops the timers and writes what has not been written. Commands that
+// come later fail.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.closed = true
+	entries := make([]*entry, 0, len(e.calls))
+	for _, c := range e.calls {
+		entries = append(entries, c)
+	}
+	e.mu.Unlock()
+	e.stop()
+	e.work.Wait()
+	for _, c := range entries {
+		c.mu.Lock()
+		c.stopTimers()
+		if c.dirty {
+			e.flush(c)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// after runs f in its own goroutine when d has passed, unless the engine is
+// closed by then. Close waits for it.
+func (e *Engine) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() {
+		e.mu.Lock()
+		if e.closed {
+			e.mu.Unlock()
+			return
+		}
+		e.work.Add(1)
+		e.mu.Unlock()
+		defer e.work.Done()
+		f()
+	})
+}
+
+func now() call.Instant { return call.At(time.Now()) }
+
+// until is the time from now to an instant, 0 when it has passed.
+func until(i call.Instant) time.Duration { return max(0, time.Until(i.Time())) }
+
+// eventEpoch is where event IDs begin to count, in Unix microseconds.
+const eventEpoch = 1_704_067_200_000_000 // 2024-01-01
+
+// nextEventID gives an ID above all before, also above those of earlier runs
+// as long as the clock does not go back by more than it was down.
+func (e *Engine) nextEventID() store.EventID {
+	for {
+		last := e.lastID.Load()
+		id := max(last+1, (time.Now().UnixMicro()-eventEpoch)<<10)
+		if e.lastID.CompareAndSwap(last, id) {
+			return store.EventID(id)
+		}
+	}
+}
+
+// random gives 64 bits that cannot be guessed.
+func random() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}

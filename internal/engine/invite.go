@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// requestTTL is how long a request ID is remembered.
+const requestTTL = 24 * time.Hour
+
+// Invitation is what an inviter asks for; see [call.Create] for the bounds.
+type Invitation struct {
+	Invitees         []call.UserID
+	Timeout          int // seconds
+	Mode             call.Mode
+	ExtendedData     string
+	NotReceivedCheck bool
+	Push             []byte
+	RequestID        string // "": the request cannot be repeated safely
+}
+
+// Invite creates a call. ack and the errors are as for [Engine.Do]; a nearly
+// full store gives store.ErrFull. A repeat of a request that made a call
+// before is answered with that call.
+func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in Invitation, ack func(call.Result)) error {
+	uninvitable, err := e.uninvitable(ctx, app, in.Invitees)
+	if err != nil {
+		return err
+	}
+	cmd := call.Create{
+		Actor: actor, App: app, Invitees: in.Invitees, Uninvitable: uninvitable, Timeout: in.Timeout, Mode: in.Mode,
+		ExtendedData: in.ExtendedData, NotReceivedCheck: in.NotReceivedCheck, Push: in.Push,
+		MaxDuration: e.MaxCallDuration.Milliseconds(),
+	}
+	for range maxConflicts {
+		err = e.create(ctx, cmd, in.RequestID, ack)
+		if !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	var refused *call.RefusedError
+	var duplicate *store.DuplicateRequestError
+	switch {
+	case errors.As(err, &duplicate):
+		return e.repeat(ctx, app, actor, duplicate.Earlier, ack)
+	case in.RequestID != "" && (errors.As(err, &refused) || errors.Is(err, store.ErrFull)):
+		earlier, readErr := e.Store.Requested(ctx, app, actor.User, in.RequestID, now())
+		if readErr == nil {
+			return e.repeat(ctx, app, actor, *earlier, ack)
+		}
+	}
+	return err
+}
+
+// create makes one try at a new call.
+func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, ack func(call.Result)) error {
+	at := now()
+	cmd.ID = call.NewID(at, uint32(random()))
+	res, err := call.Apply(nil, cmd, at)
+	if err != nil {
+		return err
+	}
+	if err := e.Store.Headroom(); err != nil {
+		return err
+	}
+	var request *store.Request
+	if requestID != "" {
+		request = &store.Request{
+			User: cmd.User, ID: requestID, Call: cmd.ID, Errors: res.Errors,
+			Expires: call.At(time.Now().Add(requestTTL)),
+		}
+	}
+	c := new(entry)
+	c.mu.Lock()
+	e.mu.Lock()
+	if e.calls[cmd.ID] != nil {
+		e.mu.Unlock()
+		return store.ErrConflict
+	}
+	e.calls[cmd.ID] = c
+	e.mu.Unlock()
+	c.rec.Call = res.Call
+	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event}, request, func() { ack(res) })
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	// The caller may have gone while nobody could know of this call.
+	if key := (userKey{cmd.App, cmd.User}); cmd.Session != "" && !e.present(key) {
+		e.left(key)
+	}
+	return nil
+}
+
+// repeat answers a request as it was answered the first time, with the call's
+// version of now.
+func (e *Engine) repeat(ctx context.Context, app uint32, actor call.Actor, earlier store.Request, ack func(call.Result)) error {
+	c, err := e.take(ctx, earlier.Call)
+	if err != nil {
+		return err
+	}
+	defer c.mu.Unlock()
+	if c.rec.Call == nil || c.rec.Call.App != app || c.rec.Call.Caller != actor.User {
+		return fmt.Errorf("call %s of an earlier request: %w", earlier.Call, store.ErrNotFound)
+	}
+	ack(call.Result{Call: c.rec.Call, Errors: earlier.Errors})
+	return nil
+}
+
+// InviteMore brings more users into a call; ack and errors are as for
+// [Engine.Do].
+func (e *Engine) InviteMore(ctx context.Context, app uint32, id call.ID, cmd call.Invite, ack func(call.Result)) error {
+	uninvitable, err := e.uninvitable(ctx, app, cmd.Invitees)
+	if err != nil {
+		return err
+	}
+	cmd.Uninvitable = uninvitable
+	return e.Do(ctx, app, id, cmd, ack)
+}
+
+// uninvitable picks those users who are unknown or logged out. Online,
+// offline and merely registered users can be invited.
+func (e *Engine) uninvitable(ctx context.Context, app uint32, ids []call.UserID) ([]call.UserID, error) {
+	if len(ids) > call.MaxCancelNames {
+		ids = ids[:call.MaxCancelNames] // far more than the rules let through
+	}
+	var ask []call.UserID
+	for _, id := range ids {
+		if !e.present(userKey{app, id}) && id.Valid() {
+			ask = append(ask, id)
+		}
+	}
+	if len(ask) == 0 {
+		return nil, nil
+	}
+	known, err := e.Store.Users(ctx, app, ask)
+	if err != nil {
+		return nil, fmt.Errorf("reading users: %w", err)
+	}
+	invitable := make(map[call.UserID]bool, len(known))
+	for _, u := range known {
+		invitable[u.ID] = u.Sessions > 0 || !u.LoggedIn
+	}
+	var out []call.UserID
+	for _, id := range ask {
+		if !invitable[id] {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}

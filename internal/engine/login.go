@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/protocol"
+)
+
+// Device is the connection of a session. The engine calls it while it holds
+// the user, so its methods must not block, nor call the engine.
+type Device interface {
+	// Enter says that the session is durable: from now on the device gets
+	// events.
+	Enter(id call.SessionID)
+	// Kick says that a newer login has pushed the session out.
+	Kick(reason string)
+	// Replace says that the session goes on on another connection.
+	Replace()
+}
+
+// Login is a device that asks for a session. Its token has been checked.
+type Login struct {
+	App      uint32
+	User     call.UserID
+	Name     string
+	Platform string
+	Resume   call.SessionID // "": a new session
+	Device   Device
+}
+
+// Login opens a session or resumes one. It kicks the sessions that the app's
+// login policy has no room for, and gives the session's ID and whether it was
+// resumed.
+func (e *Engine) Login(ctx context.Context, in Login) (id call.SessionID, resumed bool, err error) {
+	key := userKey{in.App, in.User}
+	unlock := e.lockUser(key)
+	defer unlock()
+	if in.Resume != "" {
+		ok, err := e.resume(ctx, key, in)
+		if ok || err != nil {
+			return in.Resume, ok, err
+		}
+	}
+	known, err := e.Store.SessionsOf(ctx, in.App, in.User)
+	if err != nil {
+		return "", false, fmt.Errorf("reading sessions of %s: %w", in.User, err)
+	}
+	s := &session{
+		Session: store.Session{App: in.App, User: in.User, ID: newSessionID(), Platform: in.Platform, LoginAt: now()},
+		name:    in.Name,
+		device:  in.Device,
+	}
+	out := pushedOut(e.apps[in.App].LoginPolicy, known, in.Platform)
+	commit := &store.SessionCommit{App: in.App, User: in.User, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
+	for _, old := range out {
+		commit.Drop = append(commit.Drop, old.ID)
+		commit.Events = append(commit.Events, e.userAction(old, in.Name, change{action: loggedOut, reason: "kicked_out"}))
+	}
+	commit.Events = append(commit.Events, e.userAction(s.Session, in.Name, change{action: cameOnline}))
+	if err := e.Store.CommitSessions(ctx, commit); err != nil {
+		return "", false, fmt.Errorf("recording the login of %s: %w", in.User, err)
+	}
+	e.enter(s)
+	in.Device.Enter(s.ID)
+	dropped, _ := e.leave(key, commit.Drop...)
+	for _, old := range dropped {
+		if old.device != nil {
+			old.device.Kick("another device has logged in as this user")
+		}
+	}
+	e.Callbacks.HandOff(commit.Events)
+	return s.ID, false, nil
+}
+
+// resume takes a session back if it is one of the user's. A session that is
+// not yet offline goes on as if nothing had happened.
+func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error) {
+	e.mu.Lock()
+	if s := e.find(key, in.Resume); s != nil {
+		old := s.device
+		s.device = in.Device
+		if in.Name != "" {
+			s.name = in.Name
+		}
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		e.mu.Unlock()
+		in.Device.Enter(in.Resume)
+		if old != nil {
+			old.Replace()
+		}
+		return true, nil
+	}
+	e.mu.Unlock()
+	known, err := e.Store.SessionsOf(ctx, key.app, key.user)
+	if err != nil {
+		return false, fmt.Errorf("reading sessions of %s: %w", key.user, err)
+	}
+	i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == in.Resume })
+	if i < 0 {
+		return false, nil
+	}
+	s := &session{Session: known[i], name: in.Name, device: in.Device}
+	s.OfflineAt = 0
+	commit := &store.SessionCommit{App: key.app, User: key.user, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
+	commit.Events = append(commit.Events, e.userAction(s.Session, in.Name, change{action: cameOnline, relogin: true}))
+	if err := e.Store.CommitSessions(ctx, commit); err != nil {
+		return false, fmt.Errorf("recording the return of %s: %w", key.user, err)
+	}
+	e.enter(s)
+	in.Device.Enter(s.ID)
+	e.Callbacks.HandOff(commit.Events)
+	return true, nil
+}
+
+// Logout ends a session for good.
+func (e *Engine) Logout(ctx context.Context, app uint32, user call.UserID, id call.SessionID) error {
+	key := userKey{app, user}
+	unlock := e.lockUser(key)
+	defer unlock()
+	e.mu.Lock()
+	s := e.find(key, id)
+	if s == nil {
+		e.mu.Unlock()
+		return nil // kicked meanwhile
+	}
+	rec, name := s.Session, s.name
+	e.mu.Unlock()
+	ev := e.userAction(rec, name, change{action: loggedOut, reason: "logout"})
+	commit := &store.SessionCommit{App: app, User: user, Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
+	if err := e.Store.CommitSessions(ctx, commit); err != nil {
+		return fmt.Errorf("recording the logout of %s: %w", user, err)
+	}
+	e.Callbacks.HandOff(commit.Events)
+	if _, gone := e.leave(key, id); gone {
+		e.left(key)
+	}
+	return nil
+}
+
+// pushedOut picks the sessions for which the policy has no room beside a new
+// one on platform. known are the user's sessions, the earliest first.
+func pushedOut(policy string, known []store.Session, platform string) []store.Session {
+	switch policy {
+	case PolicyMulti:
+		out := len(known) + 1 - MaxSessions
+		if out <= 0 {
+			return nil
+		}
+		byWorth := slices.Clone(known)
+		slices.SortStableFunc(byWorth, func(a, b store.Session) int {
+			return rank(a) - rank(b)
+		})
+		return byWorth[:out]
+	case PolicyDual:
+		return slices.DeleteFunc(slices.Clone(known), func(s store.Session) bool {
+			return (s.Platform == web) != (platform == web)
+		})
+	}
+	return known
+}
+
+const web = "WEB"
+
+// rank puts offline sessions before the others.
+func rank(s store.Session) int {
+	if s.OfflineAt != 0 {
+		return 0
+	}
+	return 1
+}
+
+func newSessionID() call.SessionID {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return call.SessionID(hex.EncodeToString(b[:]))
+}
+
+// change is what happened to a session, for the user_action event.
+type change struct {
+	action  int
+	reason  string
+	relogin bool
+}
+
+const (
+	cameOnline  = protocol.UserOnline
+	loggedOut   = protocol.UserLogout
+	wentOffline = protocol.UserOffline
+)
+
+// userAction makes the event of a change, with its deliveries.
+func (e *Engine) userAction(s store.Session, name string, c change) *store.Event {
+	if name == "" {
+		name = e.storedName(s)
+	}
+	a := protocol.UserAction{
+		UserID: string(s.User), UserName: name, OS: s.Platform, Action: c.action, SessionID: string(s.ID),
+		LoginTime: int64(s.LoginAt) / 1000, Relogin: "0", LogoutReason: c.reason,
+	}
+	at := now()
+	switch {
+	case c.relogin:
+		a.Relogin = "1"
+	case c.action == loggedOut:
+		a.LogoutTime = int64(at) / 1000
+	case c.action == wentOffline:
+		a.OfflineTime = int64(at) / 1000
+	}
+	ev := e.Callbacks.UserAction(s.App, a)
+	ev.ID, ev.App, ev.At = e.nextEventID(), s.App, at
+	for _, endpoint := range e.Callbacks.Subscriptions(s.App, ev.Name) {
+		ev.Deliveries = append(ev.Deliveries, store.Subscription{Endpoint: endpoint})
+	}
+	return ev
+}
+
+// storedName is the name under which a user logged in before; "" when it
+// cannot be read, which must not keep anybody from logging in or out.
+func (e *Engine) storedName(s store.Session) string {
+	known, err := e.Store.Users(e.ctx, s.App, []call.UserID{s.User})
+	if err != nil || len(known) == 0 {
+		return ""
+	}
+	return known[0].Name
+}

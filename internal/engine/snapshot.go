@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Snapshot is what a device must know to show the truth about its user's
+// calls.
+type Snapshot struct {
+	Live []*call.Call // in which the user is pending or accepted, the oldest first
+	Over []Ending     // of the known calls that are not among them
+}
+
+// Ending is how a known call came to its end for the user. Call is nil when
+// there is no such call.
+type Ending struct {
+	ID     call.ID
+	Call   *call.Call
+	State  call.UserState
+	Reason call.Reason
+}
+
+// Snapshot reads the calls of a user. While it holds a call it calls seen with
+// it, so that the caller can tell which events came before this look at it.
+func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, known []call.ID, seen func(*call.Call)) (Snapshot, error) {
+	ids := e.callsOf(userKey{app, actor.User})
+	for _, id := range known {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	var snap Snapshot
+	for _, id := range ids {
+		c, err := e.take(ctx, id)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		now := c.rec.Call
+		if now != nil && now.App == app && now.User(actor.User) != nil {
+			seen(now)
+		} else {
+			now = nil
+		}
+		c.mu.Unlock()
+		switch {
+		case now != nil && now.Active(actor.User):
+			snap.Live = append(snap.Live, now)
+		case !slices.Contains(known, id):
+		case now == nil:
+			snap.Over = append(snap.Over, Ending{ID: id, Reason: call.NeverKnown})
+		default:
+			state, reason := now.Ending(actor.User, actor.Session)
+			snap.Over = append(snap.Over, Ending{id, now, state, reason})
+		}
+	}
+	return snap, nil
+}
+
+// History lists the calls that a user is or was part of; see
+// store.Calls.CallsOf for the order and the flags. Live calls are as they are
+// at this moment.
+func (e *Engine) History(ctx context.Context, app uint32, user call.UserID, flag int64, count int) ([]*call.Call, int64, error) {
+	calls, next, err := e.Store.CallsOf(ctx, app, user, flag, count)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the calls of %s: %w", user, err)
+	}
+	for i, c := range calls {
+		if !c.Live() {
+			continue
+		}
+		live, err := e.take(ctx, c.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, 0, err
+		}
+		if live.rec.Call != nil {
+			calls[i] = live.rec.Call
+		}
+		live.mu.Unlock()
+	}
+	return calls, next, nil
+}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// loadPage is how many records are read at a time at the start.
+const loadPage = 500
+
+// schedule sets the timer of a call that is held to what is due next.
+func (e *Engine) schedule(c *entry) {
+	next := c.rec.Call.NextDue()
+	if next == 0 {
+		if c.due != nil {
+			c.due.Stop()
+		}
+		return
+	}
+	if c.due == nil {
+		id := c.rec.Call.ID
+		c.due = e.after(until(next), func() { e.expire(id) })
+		return
+	}
+	c.due.Reset(until(next))
+}
+
+// expire carries out everything that is due for a call. A timer is only a
+// hint: what happens, and whether, is decided by the rules.
+func (e *Engine) expire(id call.ID) {
+	c, err := e.take(e.ctx, id)
+	if err != nil {
+		e.after(retryDelay, func() { e.expire(id) })
+		return
+	}
+	defer c.mu.Unlock()
+	for c.rec.Call != nil && c.rec.Call.Live() && !c.gone {
+		next := c.rec.Call.NextDue()
+		if next == 0 {
+			return
+		}
+		if next > now() {
+			e.schedule(c)
+			return
+		}
+		lost := e.connectionLost(userKey{c.rec.Call.App, c.rec.Call.Caller})
+		if err := e.apply(e.ctx, c, call.Expire{CallerLost: lost}, ignore); err != nil {
+			e.Logger.Error("a timer could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
+			if !c.gone {
+				e.after(retryDelay, func() { e.expire(id) })
+			}
+			return
+		}
+	}
+}
+
+func ignore(call.Result) {}
+
+// notice applies a command that is the consequence of something outside the
+// call, and that must not get lost: it tries again until it is done, refused
+// or without meaning.
+func (e *Engine) notice(app uint32, id call.ID, cmd call.Command) {
+	var refused *call.RefusedError
+	err := e.Do(e.ctx, app, id, cmd, ignore)
+	if err == nil || errors.As(err, &refused) {
+		return
+	}
+	e.Logger.Error("a change of presence could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
+	e.after(retryDelay, func() { e.notice(app, id, cmd) })
+}
+
+// loadCalls brings every live call into memory.
+func (e *Engine) loadCalls(ctx context.Context) error {
+	var after call.ID
+	for {
+		records, err := e.Store.LiveCalls(ctx, after, loadPage)
+		if err != nil {
+			return err
+		}
+		for _, rec := range records {
+			after = rec.Call.ID
+			if err := e.adopt(ctx, rec); err != nil {
+				return err
+			}
+		}
+		if len(records) < loadPage {
+			return nil
+		}
+	}
+}
+
+// adopt takes over a live call at the start. Users who were gone before the
+// server stopped are gone now.
+func (e *Engine) adopt(ctx context.Context, rec *store.CallRecord) error {
+	c := &entry{rec: *rec}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.mu.Lock()
+	e.calls[rec.Call.ID] = c
+	e.mu.Unlock()
+	e.index(nil, rec.Call)
+	e.schedule(c)
+	for _, u := range rec.Call.Users {
+		key := userKey{rec.Call.App, u.ID}
+		if u.State != call.Accepted || e.present(key) {
+			continue
+		}
+		known, err := e.Store.Users(ctx, key.app, []call.UserID{key.user})
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 && known[0].LoggedIn {
+			e.work.Go(func() { e.left(key) })
+		}
+	}
+	return nil
+}
+
+// janitor drops old sessions and prunes what is past its retention, in small
+// steps.
+func (e *Engine) janitor() {
+	const (
+		pause = time.Minute
+		step  = 200
+		rest  = 20 * time.Millisecond // between steps, for commits
+	)
+	for {
+		wait := pause
+		if e.dropOldSessions(step) || e.prune(step) {
+			wait = rest
+		}
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// prune reports whether there may be more to delete.
+func (e *Engine) prune(step int) bool {
+	n, err := e.Store.Prune(e.ctx, call.At(time.Now().Add(-e.Retention)), step)
+	if err != nil && e.ctx.Err() == nil {
+		e.Logger.Warn("deleting of old calls failed", "error", err)
+	}
+	return err == nil && n > 0
+}

@@ -1,0 +1,187 @@
+package ws
+
+import (
+	"encoding/json"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/protocol"
+)
+
+// Tell sends the devices of this node what a transition means to them. It is
+// the one place that says which device learns what of a call; the rows follow
+// the event table of the client protocol.
+func (s *Server) Tell(t engine.Transition) {
+	m := mail{hub: &s.hub, c: t.After}
+	switch e := t.Event.(type) {
+	case call.CallCreated:
+		m.call(protocol.EventCallCreated, e.User)
+		m.invited(e.Invitees)
+	case call.UsersInvited:
+		m.invited(e.Invitees)
+	case call.InvitationReceived:
+		m.changed("", e.User)
+	case call.InvitationsUnconfirmed:
+		m.changed("", e.Users...)
+	case call.CallAccepted:
+		m.answered(e.Actor, "accepted")
+		m.changed("", e.User)
+	case call.CallRejected:
+		m.answered(e.Actor, "rejected")
+		m.changed(e.User, e.User)
+	case call.InvitationsCancelled:
+		for _, id := range e.Users {
+			m.toUser(id, "", protocol.EventCallCancelled, protocol.Cancelled{
+				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Inviter: string(m.c.User(id).Inviter),
+				ExtendedData: e.ExtendedData, Reason: string(e.Reason),
+			})
+		}
+		m.changed("", e.Users...)
+	case call.InvitationsTimedOut:
+		for _, id := range e.Users {
+			m.toUser(id, "", protocol.EventCallTimedOut, protocol.TimedOut{
+				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
+			})
+		}
+		m.changed("", e.Users...)
+	case call.UserJoined:
+		m.changed("", e.User)
+	case call.UserQuit:
+		m.quit(e.Actor)
+	}
+	if m.c.Mode == call.Advanced && !m.c.Live() && (t.Before == nil || t.Before.Live()) {
+		m.ended()
+	}
+	m.send()
+}
+
+// mail collects the frames of one transition, then has each connection write
+// its share in one go.
+type mail struct {
+	hub     *hub
+	c       *call.Call
+	touched []*client
+}
+
+// call sends a user's devices the whole call.
+func (m *mail) call(event string, to call.UserID) {
+	clients := m.hub.of(userKey{m.c.App, to})
+	if len(clients) == 0 {
+		return
+	}
+	frame := eventFrame(event, viewCall(m.c, to, now()))
+	for _, cl := range clients {
+		m.queue(cl, frame)
+	}
+}
+
+func (m *mail) invited(ids []call.UserID) {
+	for _, id := range ids {
+		m.call(protocol.EventCallInvited, id)
+	}
+	m.changed("", ids...)
+}
+
+// changed tells every pending or accepted user, and one other, which users of
+// the call have changed.
+func (m *mail) changed(also call.UserID, ids ...call.UserID) {
+	frame := m.usersChanged(ids)
+	for i := range m.c.Users {
+		if u := &m.c.Users[i]; u.State.Active() || u.ID == also {
+			m.toClients(u.ID, "", frame)
+		}
+	}
+}
+
+// quit tells the others, and of the devices of the user who left only the one
+// that did it.
+func (m *mail) quit(a call.Actor) {
+	frame := m.usersChanged([]call.UserID{a.User})
+	for i := range m.c.Users {
+		if u := &m.c.Users[i]; u.State.Active() {
+			m.toClients(u.ID, "", frame)
+		}
+	}
+	for _, cl := range m.hub.of(userKey{m.c.App, a.User}) {
+		if cl.session == a.Session {
+			m.queue(cl, frame)
+		}
+	}
+}
+
+// usersChanged encodes the frame once for all who get it. None of the users
+// that changed sees himself otherwise than others do: those who were
+// cancelled are not among the receivers.
+func (m *mail) usersChanged(ids []call.UserID) []byte {
+	return eventFrame(protocol.EventCallUsersChanged, protocol.UsersChanged{
+		CallID: m.c.ID.String(), Version: m.c.Version, Users: viewUsers(m.c, "", ids),
+	})
+}
+
+// answered tells the other devices of a user that he answered on one.
+func (m *mail) answered(a call.Actor, answer string) {
+	m.toUser(a.User, a.Session, protocol.EventCallAnsweredElsewhere, protocol.AnsweredElsewhere{
+		CallID: m.c.ID.String(), Version: m.c.Version, Answer: answer, SessionID: string(a.Session),
+	})
+}
+
+func (m *mail) ended() {
+	frame := eventFrame(protocol.EventCallEnded, protocol.Ended{
+		CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Caller: string(m.c.Caller),
+		Operator: string(m.c.EndOperator), ExtendedData: m.c.EndExtendedData, EndTimeMS: int64(m.c.EndedAt),
+		Reason: string(m.c.EndReason),
+	})
+	for i := range m.c.Users {
+		if u := &m.c.Users[i]; u.State.Active() {
+			m.toClients(u.ID, "", frame)
+		}
+	}
+}
+
+// toUser sends an event to all devices of a user but one.
+func (m *mail) toUser(id call.UserID, except call.SessionID, event string, body any) {
+	if len(m.hub.of(userKey{m.c.App, id})) > 0 {
+		m.toClients(id, except, eventFrame(event, body))
+	}
+}
+
+func (m *mail) toClients(id call.UserID, except call.SessionID, frame []byte) {
+	for _, cl := range m.hub.of(userKey{m.c.App, id}) {
+		if except == "" || cl.session != except {
+			m.queue(cl, frame)
+		}
+	}
+}
+
+func (m *mail) queue(cl *client, frame []byte) {
+	cl.event(m.c.ID, frame)
+	for _, other := range m.touched {
+		if other == cl {
+			return
+		}
+	}
+	m.touched = append(m.touched, cl)
+}
+
+func (m *mail) send() {
+	for _, cl := range m.touched {
+		cl.conn.flush()
+	}
+}
+
+// eventFrame encodes an event. The bodies are types of package protocol, which
+// always encode.
+func eventFrame(event string, body any) []byte {
+	return textFrame(mustJSON(struct {
+		Event string `json:"event"`
+		Body  any    `json:"body"`
+	}{event, body}))
+}
+
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("ws: " + err.Error())
+	}
+	return b
+}
