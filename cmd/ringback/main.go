@@ -38,6 +38,8 @@ type command struct {
 // commands returns the sub-commands in the order in which help lists them.
 func commands() []command {
 	return []command{
+		{"dev", "run a server for one person on one machine, with a page to try it", runDev},
+		{"serve", "run the server", runServe},
 		{"token", "print a login token", runToken},
 		{"check", "validate a configuration", runCheck},
 		{"version", "print the version", runVersion},

@@ -23,6 +23,13 @@ func runVersion(_ context.Context, args, _ []string, stdout, _ io.Writer) error 
 	return err
 }
 
+// versionText is the version alone.
+func versionText() string {
+	info, _ := debug.ReadBuildInfo()
+	name, _, _ := strings.Cut(describe(version, info), " ")
+	return name
+}
+
 // describe returns the version of a release, or else that in the build
 // information, which may be nil, and the commit, the Go version and the
 // platform.

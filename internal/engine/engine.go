@@ -22,7 +22,6 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/protocol"
 )
 
 // Store is the part of a store that the engine needs.
@@ -53,7 +52,7 @@ type Callbacks interface {
 	// Events gives the events of a transition, without IDs and deliveries.
 	Events(t Transition) []*store.Event
 	// UserAction gives the event of a change of a user's presence.
-	UserAction(app uint32, a protocol.UserAction) *store.Event
+	UserAction(a UserAction) *store.Event
 	// Subscriptions lists the endpoints of an app that are to get an event.
 	Subscriptions(app uint32, event string) []store.EndpointID
 	// HandOff passes on events that have become durable.
@@ -221,4 +220,18 @@ func random() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return binary.LittleEndian.Uint64(b[:])
+}
+
+// LiveCalls is the number of calls in memory, which are those that live.
+func (e *Engine) LiveCalls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls)
+}
+
+// PresentUsers is the number of users who are not offline.
+func (e *Engine) PresentUsers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.users)
 }

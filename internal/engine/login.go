@@ -9,7 +9,6 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/protocol"
 )
 
 // Device is the connection of a session. The engine calls it while it holds
@@ -60,9 +59,9 @@ func (e *Engine) Login(ctx context.Context, in Login) (id call.SessionID, resume
 	commit := &store.SessionCommit{App: in.App, User: in.User, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
 	for _, old := range out {
 		commit.Drop = append(commit.Drop, old.ID)
-		commit.Events = append(commit.Events, e.userAction(old, in.Name, change{action: loggedOut, reason: "kicked_out"}))
+		commit.Events = append(commit.Events, e.userAction(UserAction{Session: old, Name: in.Name, Action: LoggedOut, Reason: ReasonKicked}))
 	}
-	commit.Events = append(commit.Events, e.userAction(s.Session, in.Name, change{action: cameOnline}))
+	commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name}))
 	if err := e.Store.CommitSessions(ctx, commit); err != nil {
 		return "", false, fmt.Errorf("recording the login of %s: %w", in.User, err)
 	}
@@ -110,7 +109,7 @@ func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error
 	s := &session{Session: known[i], name: in.Name, device: in.Device}
 	s.OfflineAt = 0
 	commit := &store.SessionCommit{App: key.app, User: key.user, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
-	commit.Events = append(commit.Events, e.userAction(s.Session, in.Name, change{action: cameOnline, relogin: true}))
+	commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name, Relogin: true}))
 	if err := e.Store.CommitSessions(ctx, commit); err != nil {
 		return false, fmt.Errorf("recording the return of %s: %w", key.user, err)
 	}
@@ -133,7 +132,7 @@ func (e *Engine) Logout(ctx context.Context, app uint32, user call.UserID, id ca
 	}
 	rec, name := s.Session, s.name
 	e.mu.Unlock()
-	ev := e.userAction(rec, name, change{action: loggedOut, reason: "logout"})
+	ev := e.userAction(UserAction{Session: rec, Name: name, Action: LoggedOut, Reason: ReasonLogout})
 	commit := &store.SessionCommit{App: app, User: user, Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
 	if err := e.Store.CommitSessions(ctx, commit); err != nil {
 		return fmt.Errorf("recording the logout of %s: %w", user, err)
@@ -183,40 +182,42 @@ func newSessionID() call.SessionID {
 	return call.SessionID(hex.EncodeToString(b[:]))
 }
 
-// change is what happened to a session, for the user_action event.
-type change struct {
-	action  int
-	reason  string
-	relogin bool
+// Action is what happened to a session.
+type Action int
+
+// Actions.
+const (
+	CameOnline Action = iota
+	LoggedOut
+	WentOffline
+)
+
+// UserAction is a change of a session, as a business server may learn it.
+type UserAction struct {
+	Session store.Session
+	Name    string
+	Action  Action
+	At      call.Instant
+	Relogin bool   // the session was offline and is back
+	Reason  string // of a logout: ReasonLogout, ReasonKicked or ReasonExpired
 }
 
+// Reasons of a logout.
 const (
-	cameOnline  = protocol.UserOnline
-	loggedOut   = protocol.UserLogout
-	wentOffline = protocol.UserOffline
+	ReasonLogout  = "logout"
+	ReasonKicked  = "kicked_out"
+	ReasonExpired = "session_expired"
 )
 
 // userAction makes the event of a change, with its deliveries.
-func (e *Engine) userAction(s store.Session, name string, c change) *store.Event {
-	if name == "" {
-		name = e.storedName(s)
+func (e *Engine) userAction(a UserAction) *store.Event {
+	if a.Name == "" {
+		a.Name = e.storedName(a.Session)
 	}
-	a := protocol.UserAction{
-		UserID: string(s.User), UserName: name, OS: s.Platform, Action: c.action, SessionID: string(s.ID),
-		LoginTime: int64(s.LoginAt) / 1000, Relogin: "0", LogoutReason: c.reason,
-	}
-	at := now()
-	switch {
-	case c.relogin:
-		a.Relogin = "1"
-	case c.action == loggedOut:
-		a.LogoutTime = int64(at) / 1000
-	case c.action == wentOffline:
-		a.OfflineTime = int64(at) / 1000
-	}
-	ev := e.Callbacks.UserAction(s.App, a)
-	ev.ID, ev.App, ev.At = e.nextEventID(), s.App, at
-	for _, endpoint := range e.Callbacks.Subscriptions(s.App, ev.Name) {
+	a.At = now()
+	ev := e.Callbacks.UserAction(a)
+	ev.ID, ev.App, ev.At = e.nextEventID(), a.Session.App, a.At
+	for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
 		ev.Deliveries = append(ev.Deliveries, store.Subscription{Endpoint: endpoint})
 	}
 	return ev

@@ -167,7 +167,7 @@ func (e *Engine) offline(key userKey, id call.SessionID) {
 	e.mu.Unlock()
 
 	rec.OfflineAt = now()
-	ev := e.userAction(rec, name, change{action: wentOffline})
+	ev := e.userAction(UserAction{Session: rec, Name: name, Action: WentOffline})
 	commit := &store.SessionCommit{App: key.app, User: key.user, Put: []store.Session{rec}, Events: []*store.Event{ev}}
 	if err := e.Store.CommitSessions(e.ctx, commit); err != nil {
 		e.Logger.Error("a session could not be recorded as offline, it will be tried again",
@@ -249,7 +249,7 @@ func (e *Engine) dropSession(s store.Session) error {
 	if back {
 		return nil
 	}
-	ev := e.userAction(s, "", change{action: loggedOut, reason: "session_expired"})
+	ev := e.userAction(UserAction{Session: s, Action: LoggedOut, Reason: ReasonExpired})
 	commit := &store.SessionCommit{App: s.App, User: s.User, Drop: []call.SessionID{s.ID}, Events: []*store.Event{ev}}
 	if err := e.Store.CommitSessions(e.ctx, commit); err != nil {
 		return fmt.Errorf("dropping session %s: %w", s.ID, err)

@@ -1,0 +1,41 @@
+# make check: everything a change must pass, in about a minute.
+# make test:  everything there is; installs what it needs on a fresh machine.
+
+GO ?= go
+
+.PHONY: build check test fmt vet lint race e2e setup fuzz clean
+
+build:
+	$(GO) build -o bin/ringback ./cmd/ringback
+
+check: fmt vet lint race
+
+fmt:
+	@bad=$$($(GO) tool gofumpt -l .); if [ -n "$$bad" ]; then echo "gofumpt would change:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(GO) tool staticcheck ./...
+
+race:
+	$(GO) test -race -shuffle=on ./...
+
+setup:
+	@./scripts/setup
+
+test: setup check e2e
+
+# The built binary, from outside, and the demo page in a real browser.
+e2e:
+	RINGBACK_TEST_REQUIRE=browser $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
+
+# A short run of every fuzz target.
+FUZZTIME ?= 20s
+fuzz:
+	$(GO) test ./internal/call -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+	$(GO) test ./internal/auth -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+
+clean:
+	rm -rf bin

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback/internal/auth"
+	"github.com/ringback/ringback/internal/config"
+	"github.com/ringback/ringback/internal/demo"
+	"github.com/ringback/ringback/internal/server"
+)
+
+const (
+	devApp      = 1
+	devTokenTTL = 24 * time.Hour
+	devListen   = "127.0.0.1:8080"
+)
+
+// runDev runs a server for one person on one machine.
+func runDev(ctx context.Context, args, _ []string, stdout, stderr io.Writer) (err error) {
+	flags := newFlags("dev", "[flags]",
+		"Dev runs a server for one person on one machine, without any configuration:\n"+
+			"an app with a secret that is printed, a page with two phones that ring each\n"+
+			"other, and an inbox that shows the callbacks as they arrive.")
+	listen := flags.String("listen", "", "loopback `ADDRESS` to listen on (default "+devListen+", or a free port if that is taken)")
+	dataDir := flags.String("data-dir", "", "keep the data, and the app's secret, in `DIR` (default: a temporary directory, removed at the end)")
+	callback := flags.String("callback", "", "`URL` of your own backend on this machine, to get the callbacks too")
+	ring := flags.Bool("ring", false, "begin with a call, made here in the terminal by two clients")
+	logFormat, logLevel := logFlags(flags)
+	if done, err := parse(flags, args, stdout); done || err != nil {
+		return err
+	}
+	log, err := newLogger(stderr, *logFormat, *logLevel)
+	if err != nil {
+		return &usageError{"dev", err.Error()}
+	}
+	ln, err := listenLoopback(ctx, *listen)
+	if err != nil {
+		return err
+	}
+	dir, secret, remove, err := devData(*dataDir)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer remove()
+	dev := &devServer{address: ln.Addr().String(), secret: secret, dir: dir, kept: *dataDir != "", out: stdout}
+	srv, err := dev.open(ctx, log, *callback)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	dev.greet()
+	if *ring {
+		go dev.ring(ctx)
+	}
+	err = srv.Serve(ctx, ln)
+	fmt.Fprintln(stdout, "\nStopped.")
+	return err
+}
+
+// devServer is what dev made.
+type devServer struct {
+	address string
+	secret  string
+	dir     string
+	kept    bool // dir stays at the end
+	out     io.Writer
+}
+
+// open makes the server and its page.
+func (d *devServer) open(ctx context.Context, log *slog.Logger, callback string) (*server.Server, error) {
+	page := demo.New(demo.Options{
+		AppID: devApp, AppName: "dev", AppSecret: d.secret, Logger: log, Token: d.token, OnCallback: d.arrived,
+	})
+	cfg := config.Default()
+	cfg.Listen, cfg.DataDir = d.address, d.dir
+	cfg.Callbacks.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	app := config.DefaultApp()
+	app.ID, app.Name, app.Secret, app.LoginPolicy = devApp, "dev", d.secret, "multi"
+	for _, url := range []string{"http://" + d.address + "/demo/callbacks", callback} {
+		if url == "" {
+			continue
+		}
+		endpoint := config.DefaultEndpoint()
+		endpoint.URL = url
+		app.Callbacks = append(app.Callbacks, endpoint)
+	}
+	cfg.Apps = []config.App{app}
+	return server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText(), Root: page})
+}
+
+func (d *devServer) token(user string) (string, error) {
+	return auth.NewToken04(devApp, user, d.secret, time.Now(), devTokenTTL, "")
+}
+
+// greet prints what was made and what to do with it.
+func (d *devServer) greet() {
+	data := d.dir + " (removed at the end)"
+	if d.kept {
+		data = d.dir
+	}
+	fmt.Fprintf(d.out, `Ringback is ringing. Everything here is for this machine only.
+
+  Open        http://%[1]s/   two phones and an inbox of callbacks
+  Clients     ws://%[1]s/v1/connect
+  App         %[2]d
+  Secret      %[3]s
+  Token       ringback token --app %[2]d --secret %[3]s --user alice
+  Metrics     http://%[1]s/metrics
+  Data        %[4]s
+
+Ctrl-C stops it.
+`, d.address, devApp, d.secret, data)
+}
+
+// arrived prints a callback that reached the page's receiver.
+func (d *devServer) arrived(c demo.Arrival) {
+	mark := "signatures verified"
+	if !c.Verified {
+		mark = "BAD SIGNATURE"
+	}
+	if c.Attempt > 1 {
+		mark += fmt.Sprintf(", attempt %d", c.Attempt)
+	}
+	fmt.Fprintf(d.out, "  callback  %-12s call %s  %s\n", c.Event, c.CallID, mark)
+}
+
+// listenLoopback listens where dev may: on loopback only.
+func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	if address == "" {
+		ln, err := lc.Listen(ctx, "tcp", devListen)
+		if err != nil {
+			ln, err = lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		}
+		return ln, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, &usageError{"dev", fmt.Sprintf("--listen is %q, it must be host:port: %v", address, err)}
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil, &usageError{"dev", fmt.Sprintf(
+			"--listen is %q: dev has no password, so it listens on loopback only, such as %s; use 'ringback serve' for others", address, devListen)}
+	}
+	return lc.Listen(ctx, "tcp", address)
+}
+
+// devData gives the data directory and the app's secret, which lives in it.
+func devData(dir string) (path, secret string, remove func(), err error) {
+	remove = func() {}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "ringback-dev-"); err != nil {
+			return "", "", nil, err
+		}
+		remove = func() { os.RemoveAll(dir) }
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", "", nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	file := filepath.Join(dir, "dev-secret")
+	kept, err := os.ReadFile(file)
+	if secret = strings.TrimSpace(string(kept)); err == nil && len(secret) == config.SecretLen {
+		return dir, secret, remove, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil, err
+	}
+	var b [config.SecretLen / 2]byte
+	rand.Read(b[:]) // never fails
+	secret = hex.EncodeToString(b[:])
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		remove()
+		return "", "", nil, fmt.Errorf("keeping the app's secret: %w", err)
+	}
+	return dir, secret, remove, nil
+}

@@ -1,0 +1,135 @@
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ringback/ringback"
+
+// allowed says, for each package with a rule, which packages of the project
+// it may import. The tests of a package are free.
+var allowed = map[string][]string{
+	"protocol":              {},
+	"client":                {"protocol"},
+	"internal/call":         {},
+	"internal/store":        {"internal/call"},
+	"internal/store/sqlite": {"internal/call", "internal/store"},
+	"internal/engine":       {"internal/call", "internal/store"},
+	"internal/ws":           {"internal/call", "internal/engine", "internal/store", "protocol"},
+	"internal/webhook":      {"internal/call", "internal/store", "protocol"},
+	"internal/auth":         {},
+	"internal/config":       {"internal/config/typo"},
+	"internal/config/typo":  {},
+	"internal/demo":         {"protocol"},
+	"internal/bench":        {"client", "protocol", "internal/auth"},
+}
+
+// pure packages import nothing but the standard library and the project.
+var pure = []string{"protocol", "internal/call", "internal/store", "internal/engine"}
+
+// only says who may import a package; everybody else goes through its
+// contract.
+var only = map[string][]string{
+	"internal/store/sqlite": {"internal/server"},
+	"internal/server":       {"cmd/ringback"},
+	"internal/demo":         {"cmd/ringback"},
+	"internal/bench":        {"cmd/ringback"},
+}
+
+// maxLines is the length over which a file needs to be split.
+const maxLines = 600
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Doc        string
+}
+
+func TestImports(t *testing.T) {
+	for _, pkg := range packages(t) {
+		name := strings.TrimPrefix(pkg.ImportPath, module+"/")
+		rule, ruled := allowed[name]
+		for _, path := range pkg.Imports {
+			imported, ours := strings.CutPrefix(path, module+"/")
+			switch {
+			case !ours:
+				if slices.Contains(pure, name) && strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
+					t.Errorf("%s imports %s, but it keeps to the standard library", name, path)
+				}
+			case ruled && !slices.Contains(rule, imported):
+				t.Errorf("%s imports %s; it may import %v", name, imported, rule)
+			case only[imported] != nil && !slices.Contains(only[imported], name):
+				t.Errorf("%s imports %s, which only %v may", name, imported, only[imported])
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, pkg := range packages(t) {
+		if len(pkg.Doc) < len("Package x does y.") {
+			t.Errorf("%s has no package comment", pkg.ImportPath)
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	err := filepath.WalkDir(root(t), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if n := bytes.Count(src, []byte("\n")); n > maxLines {
+			t.Errorf("%s has %d lines, more than %d: split it by subject", path, n, maxLines)
+		}
+		_, err = parser.ParseFile(token.NewFileSet(), path, src, parser.SkipObjectResolution)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Doc", "./...")
+	cmd.Dir = root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var pkg listed
+		if err := dec.Decode(&pkg); err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, pkg)
+	}
+	if len(pkgs) < 10 {
+		t.Fatalf("go list found %d packages", len(pkgs))
+	}
+	return pkgs
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

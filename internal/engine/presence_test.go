@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+)
+
+func TestLoginPolicies(t *testing.T) {
+	tests := []struct {
+		policy    string
+		platforms []string // of the logins, one after another
+		kicked    []int    // who is out after the last
+	}{
+		{PolicySingle, []string{"WEB", "ANDROID"}, []int{0}},
+		{PolicyDual, []string{"WEB", "ANDROID"}, nil},
+		{PolicyDual, []string{"WEB", "ANDROID", "PC"}, []int{1}},
+		{PolicyDual, []string{"WEB", "ANDROID", "WEB"}, []int{0}},
+		{PolicyMulti, slices.Repeat([]string{"WEB"}, 10), nil},
+		{PolicyMulti, slices.Repeat([]string{"WEB"}, 12), []int{0, 1}},
+	}
+	for _, tt := range tests {
+		bubbleWith(t, App{ID: app, LoginPolicy: tt.policy}, func(t *testing.T, w *world) {
+			var phones []*phone
+			for _, platform := range tt.platforms {
+				phones = append(phones, w.loginOn("alice", platform))
+				time.Sleep(time.Second)
+			}
+			var kicked []int
+			for i, p := range phones {
+				if p.kicked != "" {
+					kicked = append(kicked, i)
+				}
+			}
+			if !slices.Equal(kicked, tt.kicked) {
+				t.Errorf("%s %v: kicked %v, want %v", tt.policy, tt.platforms, kicked, tt.kicked)
+			}
+			left, err := w.store.SessionsOf(t.Context(), app, "alice")
+			if err != nil || len(left) != len(phones)-len(kicked) {
+				t.Errorf("%s: %d sessions are stored, %v", tt.policy, len(left), err)
+			}
+		})
+	}
+}
+
+func TestMultiDropsOfflineFirst(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var phones []*phone
+		for range MaxSessions {
+			phones = append(phones, w.login("alice"))
+			time.Sleep(time.Second)
+		}
+		phones[5].drop()
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		w.login("alice")
+		if phones[0].kicked != "" {
+			t.Error("the earliest was kicked although one was offline")
+		}
+		again := &phone{w: w, user: "alice"}
+		_, resumed, err := w.Login(t.Context(), Login{App: app, User: "alice", Resume: phones[5].session, Device: again})
+		if err != nil || resumed {
+			t.Errorf("the offline session is still there: %v, %v", resumed, err)
+		}
+	})
+}
+
+func TestResume(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice := w.login("alice")
+		w.notes.take()
+		again := alice.back()
+		if !alice.moved || again.session != alice.session {
+			t.Error("the old connection was not told that the session moved")
+		}
+		alice.drop() // the old connection closes at last
+		synctest.Wait()
+		if w.connectionLost(userKey{app, "alice"}) {
+			t.Error("the end of the old connection was taken for the session's")
+		}
+		again.drop()
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		again.back()
+		want := []string{"hand off user_action 2 alice false", "hand off user_action 0 alice true"}
+		if got := w.notes.take(); !slices.Equal(got, want) {
+			t.Errorf("callbacks %q, want %q", got, want)
+		}
+		stranger := &phone{w: w, user: "mallory"}
+		_, resumed, err := w.Login(t.Context(), Login{App: app, User: "mallory", Resume: alice.session, Device: stranger})
+		if err != nil || resumed || stranger.session == alice.session {
+			t.Errorf("another user resumed the session: %v, %v", resumed, err)
+		}
+	})
+}
+
+func TestOldSessionsAreDropped(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice := w.login("alice")
+		caller := w.login("caller")
+		alice.drop()
+		time.Sleep(720*time.Hour + 2*time.Minute)
+		synctest.Wait()
+		if left, err := w.store.SessionsOf(t.Context(), app, "alice"); err != nil || len(left) != 0 {
+			t.Errorf("%d sessions are left, %v", len(left), err)
+		}
+		if _, err := caller.tryInvite(Invitation{Invitees: []call.UserID{"alice"}, Timeout: 60}); refusal(err) != call.NotRegistered {
+			t.Errorf("inviting somebody whose session was dropped: %v", err)
+		}
+	})
+}
+
+func TestSnapshot(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice, bob, tablet := w.login("alice"), w.login("bob"), w.login("bob")
+		rings := alice.invite("bob")
+		cancelled := alice.invite("bob")
+		answered := alice.invite("bob")
+		rangOut := alice.inviteWith(Invitation{Invitees: []call.UserID{"bob"}, Timeout: 1})
+		w.login("carol")
+		foreign := alice.invite("carol")
+		if err := alice.cancel(cancelled); err != nil {
+			t.Fatal(err)
+		}
+		if err := tablet.reject(answered); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		var seen []call.ID
+		snap, err := w.Snapshot(t.Context(), app, bob.actor(), []call.ID{rings, cancelled, answered, rangOut, foreign, 999},
+			func(c *call.Call) { seen = append(seen, c.ID) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(snap.Live) != 1 || snap.Live[0].ID != rings {
+			t.Errorf("live: %v", snap.Live)
+		}
+		reasons := make(map[call.ID]call.Reason)
+		for _, end := range snap.Over {
+			reasons[end.ID] = end.Reason
+		}
+		want := map[call.ID]call.Reason{
+			cancelled: call.CallerCancel, answered: call.AnsweredElsewhere, rangOut: call.RangOut,
+			foreign: call.NeverKnown, 999: call.NeverKnown,
+		}
+		for id, reason := range want {
+			if reasons[id] != reason {
+				t.Errorf("call %s is over by %q, want %q", id, reasons[id], reason)
+			}
+		}
+		if len(reasons) != len(want) || len(seen) != 4 {
+			t.Errorf("over: %v; seen: %v", reasons, seen)
+		}
+	})
+}
+
+func TestHistory(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice := w.login("alice")
+		w.login("bob")
+		var made []call.ID
+		for range 5 {
+			made = append(made, alice.invite("bob"))
+			time.Sleep(time.Second)
+		}
+		slices.Reverse(made)
+		var got []call.ID
+		for flag := int64(0); ; {
+			page, next, err := w.History(t.Context(), app, "bob", flag, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range page {
+				got = append(got, c.ID)
+			}
+			if flag = next; next == 0 {
+				break
+			}
+		}
+		if !slices.Equal(got, made) {
+			t.Errorf("history is %v, want %v", got, made)
+		}
+	})
+}

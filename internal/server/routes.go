@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ringback/ringback/protocol"
+)
+
+// readyLimit is the time that a readiness check may take.
+const readyLimit = 3 * time.Second
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(protocol.Path, s.devices)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "up", "version": s.options.Version})
+	})
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	if s.options.Root != nil {
+		mux.Handle("/", s.options.Root)
+	}
+	return mux
+}
+
+// ready says whether this server can do its work: the store answers and can
+// write, and the deliverer runs. An endpoint of a customer that fails does not
+// change it.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	answer := struct {
+		Ready     bool   `json:"ready"`
+		Store     string `json:"store"`
+		Room      string `json:"room"`
+		Deliverer string `json:"deliverer"`
+	}{Ready: true, Store: "ok", Room: "ok", Deliverer: "ok"}
+	if err := s.store.Ping(ctx); err != nil {
+		answer.Ready, answer.Store = false, err.Error()
+	}
+	if err := s.deliverer.Check(); err != nil {
+		answer.Ready, answer.Deliverer = false, err.Error()
+	}
+	if err := s.store.Headroom(); err != nil {
+		answer.Room = err.Error() // answers still go through: not a reason to take the server out
+	}
+	status := http.StatusOK
+	if !answer.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, answer)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // a broken connection is not our business
+}
