@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,6 +61,9 @@ func runBench(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	}
 
 	report, err := bench.Run(ctx, cfg)
+	if mistake, ok := errors.AsType[*bench.ConfigError](err); ok {
+		return &usageError{"bench", mistake.Error()}
+	}
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}

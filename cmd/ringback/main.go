@@ -40,6 +40,7 @@ func commands() []command {
 	return []command{
 		{"dev", "run a server for one person on one machine, with a page to try it", runDev},
 		{"serve", "run the server", runServe},
+		{"bench", "measure a server with real clients", runBench},
 		{"token", "print a login token", runToken},
 		{"check", "validate a configuration", runCheck},
 		{"version", "print the version", runVersion},

@@ -15,7 +15,7 @@ const (
 	start  call.Instant = 1_700_000_000_000
 	second              = 1000 // an Instant counts milliseconds
 
-	ringTime    = 90           // seconds, the timeout of the calls in tests
+	ringTime    = 90            // seconds, the timeout of the calls in tests
 	maxDuration = 3600 * second // of the advanced ones
 )
 

@@ -169,7 +169,7 @@ func TestEveryCommandInEveryState(t *testing.T) {
 		{"advanced, ringing", advancedRinging, func(t *testing.T, bob string) *story {
 			s := row(t, call.Advanced, bob)
 			if bob == "timed out" { // so must carol be, but she is asked again
-				s.do(rejects("carol-1")).at(ringTime-1).do(adds("alice-1", "carol"))
+				s.do(rejects("carol-1")).at(ringTime - 1).do(adds("alice-1", "carol"))
 			}
 			bobs[bob](s)
 			return s.states("carol " + ringing(bob)).live()

@@ -335,7 +335,7 @@ func TestRequestID(t *testing.T) {
 			t.Errorf("after a restart: errors %v, %v", errs, err)
 		}
 		time.Sleep(25 * time.Hour)
-		alice = alice.back()
+		w.login("alice")
 		if _, err := alice.tryInvite(in); refusal(err) != call.NotRegistered {
 			t.Errorf("after 24 h the request is a new one: %v", err)
 		}

@@ -28,6 +28,9 @@ type world struct {
 	apps  []App
 }
 
+// sessionTTL is short, since the janitor's rounds until then are real work.
+const sessionTTL = time.Hour
+
 // bubble runs f with a new world inside a bubble.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
@@ -56,7 +59,7 @@ func (w *world) start() {
 	w.Engine = New(Options{
 		Store: w.store, Devices: w.notes, Callbacks: w.notes, Apps: w.apps, Logger: slog.New(slog.DiscardHandler),
 		HeartbeatTimeout: 35 * time.Second, AbsenceTimeout: 2 * time.Minute, MaxCallDuration: 24 * time.Hour,
-		SessionTTL: 720 * time.Hour, Retention: 720 * time.Hour,
+		SessionTTL: sessionTTL, Retention: 720 * time.Hour,
 	})
 	if err := w.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -9,6 +10,8 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -103,4 +106,49 @@ func outcome(t engine.Transition) string {
 		return string(e.Reason)
 	}
 	return string(t.After.EndReason)
+}
+
+// attempt notes an attempt to deliver a callback.
+func (m *metrics) attempt(o webhook.Observation) {
+	endpoint := endpointLabel(o.Endpoint)
+	m.attempts.WithLabelValues(endpoint, string(o.Result)).Inc()
+	m.request.WithLabelValues(endpoint).Observe(o.Duration.Seconds())
+	if o.Latency > 0 {
+		m.latency.Observe(o.Latency.Seconds())
+	}
+}
+
+func endpointLabel(id store.EndpointID) string { return strconv.FormatInt(int64(id), 10) }
+
+// backlog collects what endpoints are due, at the time of asking.
+type backlog struct{ s *Server }
+
+var (
+	backlogDesc = prometheus.NewDesc("ringback_callback_backlog", "Deliveries that are pending.", []string{"app", "endpoint"}, nil)
+	oldestDesc  = prometheus.NewDesc("ringback_callback_oldest_undelivered_seconds",
+		"Age of the oldest pending event; 0 when there is none.", []string{"app", "endpoint"}, nil)
+	flyingDesc = prometheus.NewDesc("ringback_callback_in_flight", "Requests in flight.", []string{"app", "endpoint"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (backlog) Describe(ch chan<- *prometheus.Desc) {
+	ch <- backlogDesc
+	ch <- oldestDesc
+	ch <- flyingDesc
+}
+
+// Collect implements prometheus.Collector.
+func (b backlog) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readyLimit)
+	defer cancel()
+	for _, st := range b.s.deliverer.Stats(ctx) {
+		labels := []string{strconv.FormatUint(uint64(st.App), 10), endpointLabel(st.Endpoint)}
+		age := 0.0
+		if st.Oldest != 0 {
+			age = time.Since(st.Oldest.Time()).Seconds()
+		}
+		ch <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(st.Backlog), labels...)
+		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age, labels...)
+		ch <- prometheus.MustNewConstMetric(flyingDesc, prometheus.GaugeValue, float64(st.InFlight), labels...)
+	}
 }

@@ -43,7 +43,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if err := s.store.Ping(ctx); err != nil {
 		answer.Ready, answer.Store = false, err.Error()
 	}
-	if err := s.deliverer.Check(); err != nil {
+	if err := s.deliverer.Running(); err != nil {
 		answer.Ready, answer.Deliverer = false, err.Error()
 	}
 	if err := s.store.Headroom(); err != nil {

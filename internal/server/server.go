@@ -74,7 +74,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.metrics = newMetrics(s)
 	s.deliverer, err = webhook.New(webhook.Options{
 		Store: s.store, Endpoints: endpoints, AllowNetworks: s.config.Callbacks.AllowNetworks,
-		Logger: s.options.Logger, Version: s.options.Version, Observer: s.metrics,
+		Logger: s.options.Logger, Version: s.options.Version, Observe: s.metrics.attempt,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,144 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	putLogin = `INSERT INTO users (app_id, user_id, name, avatar, logged_in) VALUES (?1, ?2, ?3, '', 1)
+		ON CONFLICT DO UPDATE SET logged_in = 1, name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END`
+	putSession = `INSERT INTO sessions (app_id, user_id, session_id, platform, login_ms, offline_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+		ON CONFLICT DO UPDATE SET platform = excluded.platform, login_ms = excluded.login_ms, offline_ms = excluded.offline_ms`
+	dropSession = `DELETE FROM sessions WHERE app_id = ?1 AND user_id = ?2 AND session_id = ?3`
+
+	registerUser = `INSERT INTO users (app_id, user_id, name, avatar, logged_in) VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT DO NOTHING`
+	findUser     = `SELECT name, avatar, logged_in,
+		(SELECT count(*) FROM sessions AS s WHERE s.app_id = u.app_id AND s.user_id = u.user_id)
+		FROM users AS u WHERE app_id = ?1 AND user_id = ?2`
+
+	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms FROM sessions `
+)
+
+// CommitSessions writes what became of a user's sessions.
+func (s *Store) CommitSessions(ctx context.Context, c *store.SessionCommit) error {
+	return s.submit(ctx, func(w *writer) error { return w.commitSessions(c) })
+}
+
+func (w *writer) commitSessions(c *store.SessionCommit) error {
+	if c.Login {
+		if err := w.conn.on(putLogin).int(int64(c.App)).text(string(c.User)).text(c.Name).run(); err != nil {
+			return err
+		}
+	}
+	for i := range c.Put {
+		p := &c.Put[i]
+		if err := w.conn.on(putSession).int(int64(p.App)).text(string(p.User)).text(string(p.ID)).text(p.Platform).
+			int(int64(p.LoginAt)).int(int64(p.OfflineAt)).run(); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.Drop {
+		if err := w.conn.on(dropSession).int(int64(c.App)).text(string(c.User)).text(string(id)).run(); err != nil {
+			return err
+		}
+	}
+	return w.writeEvents(c.Events)
+}
+
+// RegisterUsers adds users and gives those that were there.
+func (s *Store) RegisterUsers(ctx context.Context, app uint32, users []store.User, _ call.Instant) ([]call.UserID, error) {
+	var existed []call.UserID
+	err := s.submit(ctx, func(w *writer) error {
+		existed = nil
+		var added []call.UserID
+		for _, u := range users {
+			isNew, err := w.conn.on(registerUser).int(int64(app)).text(string(u.ID)).text(u.Name).text(u.Avatar).change()
+			switch {
+			case err != nil:
+				return err
+			case isNew:
+				added = append(added, u.ID)
+			case !slices.Contains(added, u.ID):
+				existed = append(existed, u.ID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return existed, nil
+}
+
+// Users reads what is known of users.
+func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]store.UserRecord, error) {
+	records := make([]store.UserRecord, 0, len(ids))
+	err := s.snapshot(ctx, func(c *conn) error {
+		for _, id := range ids {
+			st := c.on(findUser).int(int64(app)).text(string(id))
+			if st.next() {
+				records = append(records, store.UserRecord{
+					User:     store.User{ID: id, Name: st.ColumnText(0), Avatar: st.ColumnText(1)},
+					LoggedIn: st.ColumnInt64(2) != 0,
+					Sessions: st.ColumnInt(3),
+				})
+			}
+			if err := st.end(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read users of app %d: %w", app, err)
+	}
+	return records, nil
+}
+
+// SessionsOf lists the sessions of a user.
+func (s *Store) SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]store.Session, error) {
+	return s.listSessions(ctx, func(c *conn) *statement {
+		return c.on(sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`).
+			int(int64(app)).text(string(user))
+	})
+}
+
+// OpenSessions lists sessions that are not offline.
+func (s *Store) OpenSessions(ctx context.Context, after store.Session, limit int) ([]store.Session, error) {
+	return s.listSessions(ctx, func(c *conn) *statement {
+		return c.on(sessionColumns + `WHERE (app_id, user_id, session_id) > (?1, ?2, ?3) AND offline_ms = 0
+			ORDER BY app_id, user_id, session_id LIMIT ?4`).
+			int(int64(after.App)).text(string(after.User)).text(string(after.ID)).int(int64(limit))
+	})
+}
+
+// OfflineSessions lists sessions that went offline before an instant.
+func (s *Store) OfflineSessions(ctx context.Context, before call.Instant, limit int) ([]store.Session, error) {
+	return s.listSessions(ctx, func(c *conn) *statement {
+		return c.on(sessionColumns + `INDEXED BY sessions_offline WHERE offline_ms <> 0 AND offline_ms < ?1
+			ORDER BY offline_ms, app_id, user_id, session_id LIMIT ?2`).int(int64(before)).int(int64(limit))
+	})
+}
+
+func (s *Store) listSessions(ctx context.Context, query func(c *conn) *statement) ([]store.Session, error) {
+	var sessions []store.Session
+	err := s.read(ctx, func(c *conn) error {
+		st := query(c)
+		for st.next() {
+			sessions = append(sessions, store.Session{
+				App: uint32(st.ColumnInt64(0)), User: call.UserID(st.ColumnText(1)), ID: call.SessionID(st.ColumnText(2)),
+				Platform: st.ColumnText(3), LoginAt: call.Instant(st.ColumnInt64(4)), OfflineAt: call.Instant(st.ColumnInt64(5)),
+			})
+		}
+		return st.end()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return sessions, nil
+}

@@ -1,0 +1,108 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Ping reports whether the database answers and can be written. It waits for
+// its turn among the commits, but writes something of its own only when the
+// last commit failed.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.submit(ctx, func(w *writer) error {
+		if w.failing != nil {
+			return w.mark()
+		}
+		return nil
+	})
+}
+
+// LastEventID gives the highest ID of any event.
+func (s *Store) LastEventID(ctx context.Context) (store.EventID, error) {
+	var last store.EventID
+	err := s.read(ctx, func(c *conn) error {
+		id, err := c.number("SELECT max(id) FROM events")
+		last = store.EventID(id)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read last event: %w", err)
+	}
+	return last, nil
+}
+
+// Headroom gives ErrFull when the disk is nearly full.
+func (s *Store) Headroom() error {
+	if s.closed() {
+		return store.ErrClosed
+	}
+	return s.room.check()
+}
+
+// headroom knows whether there is room, as of at most a second ago.
+type headroom struct {
+	dir      string
+	reserve  int64
+	free     func() (int64, error)
+	start    time.Time
+	measured atomic.Int64 // when, in nanoseconds since start
+	verdict  atomic.Pointer[error]
+}
+
+// measureEvery is how long a measurement holds.
+const measureEvery = time.Second
+
+func (h *headroom) init(dir string, reserve int64, free func() (int64, error)) {
+	h.dir, h.reserve, h.free, h.start = dir, reserve, free, time.Now()
+	h.measured.Store(-int64(measureEvery))
+	if h.free == nil {
+		h.free = h.statfs
+	}
+}
+
+func (h *headroom) statfs() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(h.dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Frsize, nil
+}
+
+func (h *headroom) check() error {
+	now, last := int64(time.Since(h.start)), h.measured.Load()
+	if now-last >= int64(measureEvery) && h.measured.CompareAndSwap(last, now) {
+		h.measure()
+	}
+	if err := h.verdict.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (h *headroom) measure() {
+	free, err := h.free()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("store: measure the free space of %s: %w", h.dir, err)
+	case free < h.reserve:
+		err = fmt.Errorf("%w: the disk of %s has %d MiB left, of which %d MiB are kept for calls that have begun; make room there",
+			store.ErrFull, h.dir, free>>20, h.reserve>>20)
+	default:
+		h.verdict.Store(nil)
+		return
+	}
+	h.verdict.Store(&err)
+}
+
+// ranOut notes that a commit found the disk full, whatever was measured.
+func (h *headroom) ranOut() {
+	err := fmt.Errorf("%w: the disk of %s is full; make room there", store.ErrFull, h.dir)
+	h.verdict.Store(&err)
+	h.measured.Store(int64(time.Since(h.start)))
+}

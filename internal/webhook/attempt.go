@@ -1,0 +1,233 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/protocol"
+)
+
+const (
+	maxDrain    = 64 << 10 // of an answer's body, so that its connection can be used again
+	maxResponse = 1 << 10  // of it for the log
+	maxError    = 512      // of an error's text
+	dialTimeout = 30 * time.Second
+)
+
+// newTransport makes the transport for all endpoints. It has neither proxies
+// nor redirects, speaks HTTP/1.1, and connects only to permitted addresses.
+func newTransport(allowed targets) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, Control: allowed.control}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    1024, // more than any endpoint has in flight
+		IdleConnTimeout:        30 * time.Second,
+		TLSHandshakeTimeout:    dialTimeout,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxResponseHeaderBytes: maxDrain,
+	}
+}
+
+// outcome is what came of an attempt.
+type outcome struct {
+	started  time.Time
+	ended    time.Time
+	status   int    // 0: there was no answer
+	failure  string // "" when the attempt succeeded
+	response string
+	outage   bool // the failure says something about the endpoint, not about this delivery
+	aborted  bool // the deliverer was closed: the attempt does not count
+}
+
+// caller makes attempts, one at a time. It belongs to one worker.
+type caller struct {
+	transport http.RoundTripper
+	userAgent string
+	scratch   [4 << 10]byte // for reading answers
+}
+
+// attempt makes one request for a delivery. ctx is that of the deliverer; the
+// endpoint's timeout covers everything from name resolution to the last byte
+// of the answer that is read.
+func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) outcome {
+	out := outcome{started: time.Now()}
+
+	attempt, cancel := context.WithTimeout(ctx, to.Timeout)
+	defer cancel()
+	req, err := c.request(attempt, to, d, stamp{timestamp: out.started.Unix(), nonce: newNonce()})
+	if err != nil {
+		out.failure = errorText(err)
+		return timed(out)
+	}
+	res, err := c.transport.RoundTrip(req)
+	if err == nil {
+		out.status = res.StatusCode
+		out.response, err = c.read(res.Body)
+		res.Body.Close()
+	}
+	switch {
+	case err == nil && out.status/100 == 2:
+	case err == nil:
+		out.failure = statusText(res)
+		out.outage = out.status/100 == 5 || out.status == http.StatusTooManyRequests
+	case ctx.Err() != nil:
+		out.aborted = true
+	case errors.Is(err, context.DeadlineExceeded), attempt.Err() != nil:
+		out.failure, out.outage = fmt.Sprintf("no complete answer within %v", to.Timeout), true
+	default:
+		out.failure, out.outage = errorText(err), true
+	}
+	return timed(out)
+}
+
+// timed sets the end of an attempt.
+func timed(out outcome) outcome {
+	out.ended = time.Now()
+	return out
+}
+
+// request builds the request of one attempt, signed for its time and nonce.
+func (c *caller) request(ctx context.Context, to *settings, d *store.Delivery, at stamp) (*http.Request, error) {
+	body, err := appendBody(make([]byte, 0, len(d.Fields)+224), d, to.Secrets[0], at, to.Form)
+	if err != nil {
+		return nil, err
+	}
+	req := to.request.WithContext(ctx)
+	req.Header = c.header(to, d, at, body)
+	req.ContentLength = int64(len(body))
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	// A request of which nothing was written, because the connection turned
+	// out to be closed, goes out again on another.
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return req, nil
+}
+
+// Canonical forms of the headers, as net/http keeps them.
+var (
+	headerID        = http.CanonicalHeaderKey(protocol.HeaderWebhookID)
+	headerTimestamp = http.CanonicalHeaderKey(protocol.HeaderWebhookTimestamp)
+	headerSignature = http.CanonicalHeaderKey(protocol.HeaderWebhookSignature)
+)
+
+func (c *caller) header(to *settings, d *store.Delivery, at stamp, body []byte) http.Header {
+	id := d.Event.String()
+	signature := protocol.WebhookSignature(to.Secrets[0], id, at.timestamp, body)
+	for _, secret := range to.Secrets[1:] {
+		signature += " " + protocol.WebhookSignature(secret, id, at.timestamp, body)
+	}
+	contentType := contentJSON
+	if to.Form {
+		contentType = contentForm
+	}
+	// One array holds the values of all headers.
+	values := [...]string{
+		contentType, c.userAgent, id, strconv.FormatInt(at.timestamp, 10), signature,
+		strconv.Itoa(d.Attempts + 1), strconv.Itoa(d.Sequence), to.authorization,
+	}
+	h := make(http.Header, len(values))
+	for i, name := range [...]string{
+		"Content-Type", "User-Agent", headerID, headerTimestamp, headerSignature,
+		protocol.HeaderAttempt, protocol.HeaderSequence, "Authorization",
+	} {
+		h[name] = values[i : i+1 : i+1]
+	}
+	if d.Sequence == 0 {
+		delete(h, protocol.HeaderSequence)
+	}
+	if to.authorization == "" {
+		delete(h, "Authorization")
+	}
+	return h
+}
+
+// basicAuth is the Authorization header for credentials in an endpoint's URL;
+// "" when it has none.
+func basicAuth(to *http.Request) string {
+	if to.URL.User == nil {
+		return ""
+	}
+	password, _ := to.URL.User.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(to.URL.User.Username()+":"+password))
+}
+
+// read reads an answer's body, up to a bound, and gives its beginning.
+func (c *caller) read(body io.Reader) (string, error) {
+	var kept []byte
+	for total := 0; total < maxDrain; {
+		n, err := body.Read(c.scratch[:])
+		if room := maxResponse - len(kept); room > 0 {
+			kept = append(kept, c.scratch[:min(n, room)]...)
+		}
+		total += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return storable(kept, maxResponse), fmt.Errorf("the answer broke off: %w", err)
+		}
+	}
+	return storable(kept, maxResponse), nil
+}
+
+// storable makes text that every store keeps: valid UTF-8 without NUL, at
+// most limit bytes.
+func storable(b []byte, limit int) string {
+	s := strings.ToValidUTF8(string(b), "\uFFFD")
+	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "")
+	}
+	return s
+}
+
+func statusText(res *http.Response) string {
+	text := "answered " + strconv.Itoa(res.StatusCode)
+	if name := http.StatusText(res.StatusCode); name != "" {
+		text += " " + name
+	}
+	if res.StatusCode/100 == 3 {
+		text += "; redirects are not followed"
+	}
+	return text
+}
+
+func errorText(err error) string {
+	var refused *TargetError
+	if errors.As(err, &refused) {
+		return refused.Error()
+	}
+	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the connection was closed without an answer"
+	}
+	return storable([]byte(err.Error()), maxError)
+}
+
+// attemptOf is the record of an attempt, but for where it leaves its
+// delivery.
+func attemptOf(d *store.Delivery, out outcome) store.Attempt {
+	return store.Attempt{
+		Delivery: d.Key(),
+		Number:   d.Attempts + 1,
+		Started:  call.At(out.started),
+		Duration: out.ended.Sub(out.started).Milliseconds(),
+		Status:   out.status,
+		Error:    out.failure,
+		Response: out.response,
+	}
+}

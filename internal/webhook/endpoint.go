@@ -1,0 +1,384 @@
+package webhook
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// never is later than every time on the Deliverer's clock.
+const never = time.Duration(math.MaxInt64)
+
+// endpoint is what one endpoint is due, as far as it is in memory, and the
+// workers that bring it there.
+//
+// It owns deliveries: of each it has the newest state, while the store may be
+// behind by results that are not yet written. It gives up a delivery when that
+// is finished and the store knows. Everything that the store has pending and
+// due before the horizon is owned; while the horizon lies in the future, a
+// delivery that is handed off cannot overtake another of its call, and goes
+// straight to the workers. Otherwise it stays in the store, and is loaded when
+// there is room. At the start the horizon lies in the past, so that a restart
+// and an overflow are the same.
+type endpoint struct {
+	d  *Deliverer
+	id store.EndpointID
+
+	mu      sync.Mutex
+	conf    *settings
+	started bool
+	closed  bool // closed or removed: no more attempts
+	removed bool
+
+	owned   map[store.DeliveryKey]*item
+	ready   fifo
+	retries retries
+	chains  chains
+	hold    hold
+
+	workers int
+	flying  int
+	idle    []*worker // the one idle for the shortest time last
+
+	timer   *time.Timer
+	timerAt time.Duration
+
+	horizon time.Duration
+	loading bool
+	more    bool    // something was left in the store while loading
+	arrived []*item // handed off while loading
+	gone    []*item // given up while loading: what is being loaded may still show them
+	// early are deliveries that were loaded and finished before they were
+	// handed off.
+	early map[store.DeliveryKey]struct{}
+}
+
+// maxEarly bounds endpoint.early. It is emptied when it is full: a delivery
+// whose hand-off comes that late is then made twice.
+const maxEarly = 4096
+
+func newEndpoint(d *Deliverer, s *settings) *endpoint {
+	return &endpoint{
+		d: d, id: s.ID, conf: s,
+		owned:   make(map[store.DeliveryKey]*item),
+		chains:  make(chains),
+		early:   make(map[store.DeliveryKey]struct{}),
+		timerAt: never,
+	}
+}
+
+func (e *endpoint) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.started = true
+	e.load()
+}
+
+// configure changes the settings.
+func (e *endpoint) configure(s *settings) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conf = s
+	if e.hold.down && !s.Hold {
+		e.resume()
+	}
+	e.proceed()
+}
+
+// close makes the running attempts the last.
+func (e *endpoint) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	for _, w := range e.idle {
+		close(w.work)
+	}
+	e.workers -= len(e.idle)
+	e.idle = nil
+}
+
+// remove closes the endpoint for good.
+func (e *endpoint) remove() {
+	e.close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.removed = true
+	e.d.recorder.forget(e)
+}
+
+// wake says that the store has something that was not handed off.
+func (e *endpoint) wake() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spill()
+}
+
+// handOff takes a delivery that has just been stored.
+func (e *endpoint) handOff(it *item) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key := it.Key()
+	if _, ok := e.early[key]; ok {
+		delete(e.early, key)
+		return
+	}
+	if owned := e.owned[key]; owned != nil {
+		owned.loaded = false
+		return
+	}
+	switch {
+	case e.closed:
+	case e.loading && !e.more && len(e.owned)+len(e.arrived) < e.d.capacity:
+		e.arrived = append(e.arrived, it) // what is being loaded comes first
+	case !e.caughtUp(it) || !e.room():
+		e.spill()
+	default:
+		e.admit(it, 0)
+		e.proceed()
+	}
+}
+
+// caughtUp reports whether no delivery that is only in the store must come
+// before a new one. Those are waiting for a retry, which matters only for a
+// strict order.
+func (e *endpoint) caughtUp(it *item) bool {
+	if e.horizon <= e.d.now() {
+		return false
+	}
+	if !e.conf.Strict || e.horizon == never || it.Sequence <= 1 {
+		return true
+	}
+	before := it.Key()
+	before.Sequence--
+	return e.owned[before] != nil
+}
+
+// spill leaves something in the store, to be loaded when there is room.
+func (e *endpoint) spill() {
+	e.horizon, e.more = 0, e.loading
+	e.load()
+}
+
+// room reports whether there is room for one more. When there is not, it makes
+// some by giving up retries, which are in the store.
+func (e *endpoint) room() bool {
+	if len(e.owned) < e.d.capacity {
+		return true
+	}
+	return e.evict()
+}
+
+// admit takes ownership of a delivery that is due at the given time.
+func (e *endpoint) admit(it *item, due time.Duration) {
+	e.owned[it.Key()] = it
+	it.due = due
+	if it.Call != 0 && (e.conf.Strict || it.Attempts == 0) {
+		e.chain(it)
+		return
+	}
+	e.schedule(it)
+}
+
+// chain puts an item into the order of its call, and schedules it if nothing
+// is before it.
+func (e *endpoint) chain(it *item) {
+	it.state = blocked
+	if displaced := e.chains.insert(it); displaced != nil && displaced.state == ready {
+		displaced.state = blocked
+	}
+	if e.chains.isHead(it) {
+		e.schedule(it)
+	}
+}
+
+// unchain takes an item out of the order of its call and schedules the one
+// behind it.
+func (e *endpoint) unchain(it *item) {
+	if next := e.chains.remove(it); next != nil && next.state == blocked {
+		e.schedule(next)
+	}
+}
+
+// schedule makes an item ready, or lets it wait until it is due.
+func (e *endpoint) schedule(it *item) {
+	if it.due > e.d.now() {
+		it.state = waiting
+		e.retries.add(it)
+		return
+	}
+	it.state = ready
+	e.ready.push(it)
+}
+
+// proceed does everything that can be done now, and sets the timer for what
+// cannot.
+func (e *endpoint) proceed() {
+	now := e.d.now()
+	for len(e.retries) > 0 && e.retries[0].due <= now {
+		it := e.retries[0]
+		e.retries.remove(it)
+		if it.chained && !e.chains.isHead(it) {
+			it.state = blocked
+			continue
+		}
+		it.state = ready
+		e.ready.push(it)
+	}
+	e.load()
+	e.dispatch()
+	e.arm(now)
+}
+
+// take gives the next item to attempt, or nil.
+func (e *endpoint) take() *item {
+	if e.closed {
+		return nil
+	}
+	var it *item
+	if e.hold.down {
+		it = e.takeProbe()
+	} else {
+		it = e.ready.pop()
+	}
+	if it != nil {
+		it.state = flying
+		e.flying++
+	}
+	return it
+}
+
+// arm sets the timer for the next thing that is due.
+func (e *endpoint) arm(now time.Duration) {
+	if e.closed {
+		return
+	}
+	next := never
+	if len(e.retries) > 0 {
+		next = e.retries[0].due
+	}
+	if e.horizon != never && e.horizon-loadLead > now {
+		next = min(next, e.horizon-loadLead)
+	}
+	if at := e.hold.probeAt; e.hold.down && !e.hold.probing && at > now && e.hasProbe() {
+		next = min(next, at)
+	}
+	if next >= e.timerAt {
+		return
+	}
+	e.timerAt = next
+	if e.timer == nil {
+		e.timer = time.AfterFunc(next-now, e.tick)
+	} else {
+		e.timer.Reset(next - now)
+	}
+}
+
+func (e *endpoint) tick() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.timerAt = never
+	if !e.closed {
+		e.proceed()
+	}
+}
+
+// recorded is told of results that are durable now.
+func (e *endpoint) recorded(list []result) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range list {
+		it := list[i].of
+		it.open -= 1 + list[i].merged
+		switch {
+		case it.open > 0:
+		case it.state == finished:
+			e.disown(it)
+			if e.conf.Strict && e.horizon != never {
+				e.horizon, e.more = 0, e.loading // the next of its call may be in the store only
+			}
+		case it.state == waiting && it.due >= e.horizon && !e.loading && it.next == nil:
+			e.drop(it) // the load at the horizon will bring it back
+		}
+	}
+	e.proceed()
+}
+
+// disown gives up an item that the store knows to be finished.
+func (e *endpoint) disown(it *item) {
+	if e.loading {
+		e.gone = append(e.gone, it)
+		return
+	}
+	delete(e.owned, it.Key())
+	if !it.loaded {
+		return
+	}
+	if len(e.early) >= maxEarly {
+		clear(e.early)
+	}
+	e.early[it.Key()] = struct{}{}
+}
+
+// drop gives up a waiting item and all that are behind it.
+func (e *endpoint) drop(it *item) {
+	e.retries.remove(it)
+	delete(e.owned, it.Key())
+	if !it.chained {
+		return
+	}
+	for next := it.next; next != nil; next = next.next {
+		delete(e.owned, next.Key())
+	}
+	delete(e.chains, it.Call)
+}
+
+// evict gives up the later half of the retries, as far as their results are
+// durable, and draws the horizon back to the first of them.
+func (e *endpoint) evict() bool {
+	if e.loading {
+		return false
+	}
+	var list []*item
+	for _, it := range e.retries {
+		if it.evictable(e.chains) {
+			list = append(list, it)
+		}
+	}
+	if len(list) == 0 || len(list) < e.d.capacity/8 {
+		return false
+	}
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.due, b.due) })
+	list = list[len(list)/2:]
+	e.horizon = min(e.horizon, list[0].due)
+	for _, it := range list {
+		e.drop(it)
+	}
+	return true
+}
+
+// evictable reports whether the store knows all about a waiting item and those
+// behind it.
+func (it *item) evictable(c chains) bool {
+	if it.open > 0 || it.chained && !c.isHead(it) {
+		return false
+	}
+	for next := it.next; next != nil; next = next.next {
+		if next.open > 0 || next.state != blocked {
+			return false
+		}
+	}
+	return true
+}
+
+// onClock converts an instant of the wall clock to the Deliverer's.
+func (d *Deliverer) onClock(i call.Instant) time.Duration {
+	return d.now() + time.Until(i.Time())
+}
