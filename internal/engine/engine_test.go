@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,8 +102,8 @@ func TestReceivedIsWrittenSoon(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		alice, bob := w.login("alice"), w.login("bob")
 		id := alice.invite("bob")
-		commits := 0
-		w.store.fail(func(_ *store.CallCommit, real func() error) error { commits++; return real() })
+		var commits atomic.Int32
+		w.store.fail(func(_ *store.CallCommit, real func() error) error { commits.Add(1); return real() })
 		w.notes.take()
 		if err := bob.receive(id); err != nil {
 			t.Fatal(err)
@@ -110,13 +111,13 @@ func TestReceivedIsWrittenSoon(t *testing.T) {
 		if got := w.notes.take(); !slices.Equal(got, []string{"ack call.Receive bob", "tell call.InvitationReceived v1"}) {
 			t.Errorf("at once: %q", got)
 		}
-		if commits != 0 {
+		if commits.Load() != 0 {
 			t.Error("received waited for a commit")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if s := w.state(id, "bob"); s != call.Received || commits != 1 {
-			t.Errorf("after a second bob is %s after %d commits", s, commits)
+		if s := w.state(id, "bob"); s != call.Received || commits.Load() != 1 {
+			t.Errorf("after a second bob is %s after %d commits", s, commits.Load())
 		}
 		if got := w.notes.take(); !slices.Equal(got, []string{"hand off call.InvitationReceived"}) {
 			t.Errorf("when durable: %q", got)
