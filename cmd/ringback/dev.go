@@ -20,6 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/demo"
 	"github.com/ringback/ringback/internal/server"
+	"github.com/ringback/ringback/protocol"
 )
 
 const (
@@ -94,6 +95,7 @@ func (d *devServer) open(ctx context.Context, log *slog.Logger, callback string)
 		}
 		endpoint := config.DefaultEndpoint()
 		endpoint.URL = url
+		endpoint.Events = append(config.DefaultEvents(), protocol.CallbackJoin, protocol.CallbackQuit, protocol.CallbackEnd)
 		app.Callbacks = append(app.Callbacks, endpoint)
 	}
 	cfg.Apps = []config.App{app}

@@ -81,8 +81,10 @@ func TestCancelAfterAnAccept(t *testing.T) {
 	advanced.refused(cancels("bob-1", "carol"), call.CancelledByOther)
 	advanced.do(cancels("alice-1", "bob carol")).live().states("bob accepted, carol be-cancelled, dave accepted")
 	advanced.leftOut(call.UserError{User: "bob", Code: call.CannotCancel})
+	advanced.do(adds("alice-1", "erin"), quits("bob-1"), cancels("alice-1", "bob erin")).states("bob quit, erin be-cancelled")
+	advanced.leftOut(call.UserError{User: "bob", Code: call.CannotCancel})
 	advanced.do(ends("dave-1")).refused(cancels("alice-1", "bob dave"), call.CannotCancel)
-	advanced.refused(cancels("alice-1", "bob dave erin"), call.NoSuchCall)
+	advanced.refused(cancels("alice-1", "bob dave stranger"), call.NoSuchCall)
 }
 
 // TestCancelRepeated: the same names, in any order, from the same device get
@@ -97,6 +99,19 @@ func TestCancelRepeated(t *testing.T) {
 	s.do(adds("carol-1", "erin")).do(cancels("alice-1", "bob erin")).states("erin be-cancelled")
 	s.leftOut(call.UserError{User: "bob", Code: call.NoSuchCall})
 	s.unchanged(cancels("alice-1", "bob erin")).leftOut(call.UserError{User: "bob", Code: call.NoSuchCall})
+}
+
+func TestCancelRepeatedAfterTheEnd(t *testing.T) {
+	s := begin(t, call.Advanced, "bob carol").at(1).do(cancels("alice-1", "bob erin"), accepts("carol-1"), adds("carol-1", "bob"))
+	s.do(ends("carol-1")).states("bob inviting").unchanged(cancels("alice-1", "bob erin"))
+	s.res.Errors[0] = call.UserError{} // the answer is the caller's to change
+	s.unchanged(cancels("alice-1", "bob erin")).leftOut(call.UserError{User: "erin", Code: call.NotInCall})
+}
+
+// TestCancelByTheServerAPI: it has no device, yet it acts for one user.
+func TestCancelByTheServerAPI(t *testing.T) {
+	s := begin(t, call.General, "bob").at(1).do(cancels("alice", "")).unchanged(cancels("alice", ""))
+	s.refused(cancels("bob", ""), call.CancelledByOther).refused(cancels("alice-1", ""), call.NoSuchCall)
 }
 
 func TestCancelsRememberedAreBounded(t *testing.T) {

@@ -111,10 +111,13 @@ func (p *player) say(format string, args ...any) {
 
 // runClock lets every timer run in its time, up to now.
 func (p *player) runClock(cmd call.Expire) error {
-	now, ran := p.now, false
+	now, version, ran := p.now, p.c.Version, false
 	for due := p.c.NextDue(); due != 0 && due <= now; due = p.c.NextDue() {
 		p.now, ran = due, true
-		p.do(cmd)
+		if p.do(cmd); p.c.Version == version {
+			return fmt.Errorf("the timer at %d never comes to an end", due-start)
+		}
+		version = p.c.Version
 	}
 	if !ran {
 		p.say("nothing is due")

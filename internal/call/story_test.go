@@ -11,10 +11,10 @@ import (
 
 // Alice calls; the others are called. Every story begins at start, which is a
 // round number of seconds.
-const (
-	start  call.Instant = 1_700_000_000_000
-	second              = 1000 // an Instant counts milliseconds
+const start call.Instant = 1_700_000_000_000
 
+const (
+	second      = 1000          // an Instant counts milliseconds
 	ringTime    = 90            // seconds, the timeout of the calls in tests
 	maxDuration = 3600 * second // of the advanced ones
 )

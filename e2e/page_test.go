@@ -1,0 +1,182 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// browser opens a headless Chromium. Without one the test fails where
+// RINGBACK_TEST_REQUIRE names the browser, and is skipped elsewhere.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		if strings.Contains(os.Getenv("RINGBACK_TEST_REQUIRE"), "browser") {
+			t.Fatal("there is no Chromium: run scripts/setup")
+		}
+		t.Skip("there is no Chromium: run scripts/setup")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
+		chromedp.WindowSize(1280, 1000))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// page is the demo page of a running dev server.
+type page struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func openPage(t *testing.T) *page {
+	t.Helper()
+	dev := start(t, "dev", "--listen", "127.0.0.1:0")
+	p := &page{t, browser(t)}
+	p.do("open the page", chromedp.Navigate(dev.await(`Open +(\S+)`)))
+	for _, who := range []string{"alice", "bob"} {
+		p.state(who, "idle")
+	}
+	return p
+}
+
+func (p *page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	if err := chromedp.Do(p.ctx, steps...); err != nil {
+		p.shot("failed")
+		p.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// shot keeps a picture where RINGBACK_TEST_SHOTS says, if it does.
+func (p *page) shot(name string) {
+	dir := os.Getenv("RINGBACK_TEST_SHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		p.t.Log(err)
+		return
+	}
+	file := filepath.Join(dir, fmt.Sprintf("%s-%s.png", p.t.Name(), name))
+	if err := os.WriteFile(file, png, 0o600); err != nil {
+		p.t.Log(err)
+	}
+}
+
+func phone(who, part string) chromedp.CSS {
+	return css(`[data-testid="phone-%s"] [data-testid="%s"]`, who, part)
+}
+
+func (p *page) click(who, part string) {
+	p.t.Helper()
+	p.do(who+" clicks "+part, chromedp.Click(phone(who, part), chromedp.NodeVisible))
+}
+
+func css(format string, args ...any) chromedp.CSS { return chromedp.CSS(fmt.Sprintf(format, args...)) }
+
+// state waits for a phone to be in a state.
+func (p *page) state(who, state string) {
+	p.t.Helper()
+	p.do(fmt.Sprintf("%s becomes %s", who, state),
+		chromedp.WaitReady(css(`[data-testid="phone-%s"][data-state="%s"]`, who, state)))
+}
+
+// inbox waits for a callback with good signatures.
+func (p *page) inbox(event string) {
+	p.t.Helper()
+	p.do(event+" arrives", chromedp.WaitVisible(
+		css(`[data-testid="inbox-row"][data-event="%s"][data-signature="verified"]`, event)))
+}
+
+// outcome waits for what a phone says of how it went.
+func (p *page) outcome(who, want string) {
+	p.t.Helper()
+	p.state(who, "outcome")
+	text, err := chromedp.Run(p.ctx, chromedp.Text(phone(who, "outcome")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if !strings.Contains(text, want) {
+		p.t.Errorf("%s reads %q, want %q", who, text, want)
+	}
+}
+
+func TestPageAccept(t *testing.T) {
+	p := openPage(t)
+	p.shot("idle")
+	p.click("alice", "call")
+	p.state("alice", "calling")
+	p.state("bob", "ringing")
+	p.shot("ringing")
+	p.click("bob", "accept")
+	p.state("alice", "in-call")
+	p.state("bob", "in-call")
+	p.inbox("call_create")
+	p.inbox("call_accept")
+	p.shot("accepted")
+}
+
+func TestPageReject(t *testing.T) {
+	p := openPage(t)
+	p.click("bob", "call")
+	p.state("alice", "ringing")
+	p.click("alice", "reject")
+	p.outcome("bob", "Alice rejected")
+	p.inbox("call_reject")
+}
+
+func TestPageCancel(t *testing.T) {
+	p := openPage(t)
+	p.click("alice", "call")
+	p.state("bob", "ringing")
+	p.click("alice", "cancel")
+	p.outcome("bob", "Cancelled by Alice")
+	p.inbox("call_cancel")
+}
+
+// A receiver that fails gets the callback again.
+func TestPageRetry(t *testing.T) {
+	p := openPage(t)
+	p.do("let the receiver fail", chromedp.Click(css(`[data-testid="receiver-fail"]`)))
+	p.click("alice", "call")
+	p.state("bob", "ringing")
+	p.do("the second attempt arrives", chromedp.WaitVisible(
+		css(`[data-testid="inbox-row"][data-event="call_create"][data-attempt="2"]`)))
+	p.do("let the receiver answer", chromedp.Click(css(`[data-testid="receiver-ok"]`)))
+	p.do("the third attempt is answered", chromedp.WaitVisible(
+		css(`[data-testid="inbox-row"][data-event="call_create"][data-attempt="3"][data-answer="204"]`)))
+}
+
+// The page is usable in a narrow window: nothing is wider than it.
+func TestPageNarrow(t *testing.T) {
+	p := openPage(t)
+	p.do("look at it narrow", chromedp.EmulateViewport(375, 800))
+	wide, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`))
+	p.shot("narrow")
+	if err != nil || wide {
+		t.Errorf("the page is wider than a narrow window: %v, %v", wide, err)
+	}
+}
