@@ -150,11 +150,10 @@ func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, &usageError{"dev", fmt.Sprintf("--listen is %q, it must be host:port: %v", address, err)}
+		return nil, fmt.Errorf("%q is no address to listen on, it must be host:port: %w", address, err)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return nil, &usageError{"dev", fmt.Sprintf(
-			"--listen is %q: dev has no password, so it listens on loopback only, such as %s; use 'ringback serve' for others", address, devListen)}
+		return nil, fmt.Errorf("%s is not a loopback address: what has no password listens on loopback only, such as %s", address, devListen)
 	}
 	return lc.Listen(ctx, "tcp", address)
 }

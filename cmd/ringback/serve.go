@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/pprof"
 	"strings"
 
 	"github.com/ringback/ringback/internal/config"
@@ -22,6 +24,7 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	file := fs.String("config", "", "configuration `FILE`")
 	listen := fs.String("listen", "", "`ADDRESS` to listen on, instead of the configured one")
 	dataDir := fs.String("data-dir", "", "`DIR`ectory of the embedded store, instead of the configured one")
+	profile := fs.String("pprof", "", "serve Go profiles on this loopback `ADDRESS`, under /debug/pprof/")
 	logFormat, logLevel := logFlags(fs)
 	if done, err := parse(fs, args, stdout); done || err != nil {
 		return err
@@ -33,6 +36,11 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	cfg, err := config.Load(*file, withFlags(environ, map[string]string{"RINGBACK_LISTEN": *listen, "RINGBACK_DATA_DIR": *dataDir}))
 	if err != nil {
 		return err
+	}
+	if *profile != "" {
+		if err := serveProfiles(ctx, *profile); err != nil {
+			return err
+		}
 	}
 	for _, w := range cfg.Warnings() {
 		log.Warn(w.String())
@@ -49,6 +57,20 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	err = srv.Serve(ctx, ln)
 	log.Info("stopped")
 	return err
+}
+
+// serveProfiles serves Go profiles until the process ends.
+func serveProfiles(ctx context.Context, address string) error {
+	ln, err := listenLoopback(ctx, address)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	go http.Serve(ln, mux)
+	return nil
 }
 
 // withFlags puts flags that were given in front of the environment.

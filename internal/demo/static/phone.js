@@ -397,7 +397,7 @@ export class Phone {
   #renderFrame(name, call) {
     const { link, state, online, session } = this.#parts;
     const words = { offline: 'offline', connecting: 'connecting', online: 'online', waiting: 'reconnecting', stopped: this.loggedOut ? 'logged out' : 'disconnected' };
-    setText(link, `${this.user.name} · ${words[this.link.state]}`);
+    setText(link, `${this.name} · ${words[this.link.state]}`);
     setText(state, name);
     setData(state, { state: name });
     setData(this.element, { state: name, link: this.link.state, reason: this.outcome?.reason, call: call?.id });
