@@ -1,6 +1,7 @@
 package call_test
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -64,6 +65,18 @@ func TestTenUsers(t *testing.T) {
 	if c := begin(t, call.Advanced, names(9)).c; len(c.Users) != 10 {
 		t.Errorf("%d users in the largest call", len(c.Users))
 	}
+}
+
+// TestMaxEver: users who come and go do not make a call grow for ever.
+func TestMaxEver(t *testing.T) {
+	s := begin(t, call.Advanced, "bob").at(1).do(accepts("bob-1"))
+	for i := len(s.c.Users); i < call.MaxEver; i++ {
+		device := fmt.Sprintf("guest%d-1", i)
+		s.do(joins(device), quits(device))
+	}
+	s.refused(joins("late-1"), call.TooManyUsers)
+	s.do(joins("guest7-1"))
+	s.do(adds("bob-1", "late guest8")).leftOut(call.UserError{User: "late", Code: call.TooManyUsers})
 }
 
 func TestJoin(t *testing.T) {

@@ -165,16 +165,19 @@ func (cmd Invite) decide(c *Call, now Instant) (Event, []UserError, *RefusedErro
 	e := UsersInvited{Actor: cmd.Actor, At: now, Push: cmd.Push}
 	var errors []UserError
 	ids, _ := distinct(cmd.Invitees)
-	room := MaxUsers - c.count(UserState.Active)
+	room, places := MaxUsers-c.count(UserState.Active), MaxEver-len(c.Users)
 	for _, id := range ids {
 		switch u := c.User(id); {
 		case u != nil && u.State.Active():
 			errors = append(errors, UserError{id, AlreadyInCall})
 		case contains(cmd.Uninvitable, id):
 			errors = append(errors, UserError{id, NotRegistered})
-		case room == 0:
+		case room == 0, u == nil && places == 0:
 			errors = append(errors, UserError{id, TooManyUsers})
 		default:
+			if u == nil {
+				places--
+			}
 			room--
 			e.Invitees = append(e.Invitees, id)
 		}
@@ -204,6 +207,8 @@ func (cmd Join) decide(c *Call, now Instant) (Event, []UserError, *RefusedError)
 		return UserJoined{Actor: cmd.Actor, At: now, ExtendedData: cmd.ExtendedData, Moved: true}, nil, nil
 	case c.count(UserState.Active) >= MaxUsers:
 		return nil, nil, refuse(TooManyUsers, "the call is full: %d users are in it or being rung", MaxUsers)
+	case u == nil && len(c.Users) >= MaxEver:
+		return nil, nil, refuse(TooManyUsers, "the call has had %d users, which is the limit: make a new one", MaxEver)
 	}
 	return UserJoined{Actor: cmd.Actor, At: now, ExtendedData: cmd.ExtendedData}, nil, nil
 }

@@ -17,11 +17,12 @@ import (
 	"time"
 )
 
-// Bounds of a call. All but MaxCancelNames are those of the public
+// Bounds of a call. All but MaxEver and MaxCancelNames are those of the public
 // documentation of the original product.
 const (
 	MaxInvitees     = 9    // distinct names in one request
 	MaxUsers        = 10   // users of a call who are not in a final state
+	MaxEver         = 200  // users that a call ever has, which keeps a long one from growing without end
 	MaxExtendedData = 2048 // bytes, of every extended data
 	MaxTimeout      = 600  // seconds
 	DefaultTimeout  = 90   // seconds

@@ -82,6 +82,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.devices = ws.New(ws.Options{
 		Apps: deviceApps(s.config.Apps), Logger: s.options.Logger,
 		HeartbeatInterval: s.config.HeartbeatInterval, HeartbeatTimeout: s.config.HeartbeatTimeout,
+		TrustedProxies:    s.config.TrustedProxies,
 		RequestsPerSecond: s.config.Limits.RequestsPerSecond, Burst: s.config.Limits.Burst,
 		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command,
 	})

@@ -27,6 +27,7 @@ const (
 type client struct {
 	server *Server
 	conn   *conn
+	remote string // the peer's address
 	limit  *rate.Limiter
 
 	inboxMu   sync.Mutex
@@ -58,9 +59,9 @@ type heldEvent struct {
 	frame []byte
 }
 
-func newClient(s *Server, c *conn) *client {
+func newClient(s *Server, c *conn, remote string) *client {
 	cl := &client{
-		server: s, conn: c,
+		server: s, conn: c, remote: remote,
 		limit: rate.NewLimiter(rate.Limit(s.RequestsPerSecond), s.Burst),
 	}
 	cl.inboxRoom.L = &cl.inboxMu
@@ -76,7 +77,8 @@ func (cl *client) read() {
 		if errors.As(err, &broken) {
 			cl.conn.close(broken.code, broken.reason)
 			if broken.code == protocol.CloseTooBig {
-				break // what follows cannot be told apart
+				cl.conn.discard()
+				break
 			}
 			continue
 		}
@@ -202,6 +204,7 @@ func (cl *client) handle(payload []byte) {
 		code = refusal.Code
 		cl.reply(req.ID, nil, refusal)
 		if req.Op == protocol.OpLogin && !cl.in {
+			cl.server.Logger.Info("login refused", "remote", cl.remote, "app_id", cl.key.app, "user_id", string(cl.key.user), "code", int(code))
 			cl.conn.close(protocol.CloseUnauthenticated, "login refused: "+refusal.Message)
 		}
 	}

@@ -167,6 +167,10 @@ func (c *conn) isClosing() bool {
 	return c.closing
 }
 
+// discard reads until the peer closes or the close's time is over. Closing at
+// once, with unread data, would take the close frame from the peer.
+func (c *conn) discard() { io.Copy(io.Discard, c.net) }
+
 // closeFrame cuts the reason to what a close frame can carry.
 func closeFrame(code protocol.CloseCode, reason string) []byte {
 	const most = 125 - 2

@@ -65,6 +65,7 @@ func (cl *client) login(req protocol.Request) error {
 	if err != nil {
 		return err
 	}
+	cl.key = userKey{in.AppID, call.UserID(in.UserID)}
 	app, ok := cl.server.apps[in.AppID]
 	if !ok {
 		return protocol.Errorf(protocol.CodeTokenInvalid, "no app %d on this server", in.AppID)
@@ -76,7 +77,6 @@ func (cl *client) login(req protocol.Request) error {
 	if in.Platform == "" {
 		in.Platform = "WEB"
 	}
-	cl.key = userKey{in.AppID, call.UserID(in.UserID)}
 	id, resumed, err := cl.server.engine.Login(cl.server.ctx, engine.Login{
 		App: in.AppID, User: cl.key.user, Name: in.UserName, Platform: in.Platform,
 		Resume: call.SessionID(in.SessionID), Device: cl,

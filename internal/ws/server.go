@@ -7,6 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,9 +43,10 @@ type App struct {
 type Options struct {
 	Apps              []App
 	Logger            *slog.Logger
-	HeartbeatInterval time.Duration // between the pings of the server
-	HeartbeatTimeout  time.Duration // without a sign of life, until a connection counts as lost
-	RequestsPerSecond int           // of one connection
+	HeartbeatInterval time.Duration  // between the pings of the server
+	HeartbeatTimeout  time.Duration  // without a sign of life, until a connection counts as lost
+	TrustedProxies    []netip.Prefix // whose X-Forwarded-For is believed
+	RequestsPerSecond int            // of one connection
 	Burst             int
 	// Verify checks a login token; see auth.Verify.
 	Verify func(token string, appID uint32, userID, secret string, now time.Time) (expires time.Time, err error)
@@ -114,12 +118,34 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	nc.SetDeadline(time.Time{})
-	c := newClient(s, newConn(nc, rw.Reader))
+	c := newClient(s, newConn(nc, rw.Reader), remoteAddress(r, s.TrustedProxies))
 	if !s.enter(c) {
 		c.conn.close(protocol.CloseGoingAway, "the server is going away")
 	} else if hs.Protocol != protocol.Subprotocol {
 		c.conn.close(protocol.CloseProtocol, "ask for the subprotocol "+protocol.Subprotocol)
 	}
+}
+
+// remoteAddress is the address of the peer: the last one that no trusted
+// proxy has.
+func remoteAddress(r *http.Request, trusted []netip.Prefix) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	addr := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		if !slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			break
+		}
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+	}
+	return addr.String()
 }
 
 // enter starts the reader of a connection.
