@@ -7,8 +7,9 @@
 // ends: concurrent commits are expected to share one trip to the disk, and
 // one that conflicts fails alone.
 //
-// Every back end passes the suite in storetest. All methods may be called
-// concurrently.
+// Strings may hold any bytes, also those that are not text, and come back as
+// they were. Every back end passes the suite in storetest. All methods may be
+// called concurrently.
 package store
 
 import (
@@ -91,7 +92,9 @@ type CallCommit struct {
 	Events []*Event
 	// NewUsers are the users who get an entry in their history by this commit.
 	NewUsers []call.UserID
-	Request  *Request // nil when the inviter gave no request ID
+	// Request is nil when the inviter gave no request ID. An earlier one with
+	// the same ID that had expired when this call was created counts as none.
+	Request *Request
 }
 
 // Request remembers which call a request_id made.

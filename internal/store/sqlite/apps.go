@@ -7,6 +7,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
+const failPending = `UPDATE deliveries SET state = 2 WHERE endpoint_id = ?1 AND state = 0`
+
 // SyncApps makes the apps and endpoints those that are given.
 func (s *Store) SyncApps(ctx context.Context, apps []store.App, _ call.Instant) ([][]store.EndpointID, error) {
 	var ids [][]store.EndpointID
@@ -70,7 +72,7 @@ func (w *writer) removeEndpoints(wanted map[store.EndpointID]bool) error {
 		if err := w.conn.on("UPDATE endpoints SET removed = 1 WHERE id = ?1").int(int64(id)).run(); err != nil {
 			return err
 		}
-		if err := w.conn.on("UPDATE deliveries SET state = 2 WHERE endpoint_id = ?1 AND state = 0").int(int64(id)).run(); err != nil {
+		if err := w.conn.on(failPending).int(int64(id)).run(); err != nil {
 			return err
 		}
 	}

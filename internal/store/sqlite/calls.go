@@ -32,6 +32,11 @@ const (
 	findRequest = `SELECT call_id, expires_ms, errors FROM requests WHERE app_id = ?1 AND user_id = ?2 AND request_id = ?3`
 	putRequest  = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 		ON CONFLICT DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
+
+	listLive    = `SELECT commit_id, state FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL AND id > ?1 ORDER BY id LIMIT ?2`
+	listHistory = `SELECT h.create_ms, c.state FROM history AS h CROSS JOIN calls AS c ON c.id = h.call_id
+		WHERE h.app_id = ?1 AND h.user_id = ?2 AND h.create_ms <= ?3
+		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT ?4`
 )
 
 // commitCall writes a commit. Whatever can refuse it comes first.
@@ -137,8 +142,7 @@ func (s *Store) Call(ctx context.Context, id call.ID) (*store.CallRecord, error)
 func (s *Store) LiveCalls(ctx context.Context, after call.ID, limit int) ([]*store.CallRecord, error) {
 	var records []*store.CallRecord
 	err := s.read(ctx, func(c *conn) error {
-		st := c.on(`SELECT commit_id, state FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL AND id > ?1 ORDER BY id LIMIT ?2`).
-			int(int64(after)).int(int64(limit))
+		st := c.on(listLive).int(int64(after)).int(int64(limit))
 		for st.next() {
 			record, err := readCall(st)
 			if err != nil {
@@ -191,10 +195,7 @@ func (s *Store) CallsOf(ctx context.Context, app uint32, user call.UserID, flag 
 	var calls []*call.Call
 	var next int64
 	err := s.read(ctx, func(c *conn) error {
-		st := c.on(`SELECT h.create_ms, c.state FROM history AS h CROSS JOIN calls AS c ON c.id = h.call_id
-			WHERE h.app_id = ?1 AND h.user_id = ?2 AND h.create_ms <= ?3
-			ORDER BY h.create_ms DESC, h.call_id DESC LIMIT ?4`).
-			int(int64(app)).text(string(user)).int(int64(newest)).int(int64(skip + limit + 1))
+		st := c.on(listHistory).int(int64(app)).text(string(user)).int(int64(newest)).int(int64(skip + limit + 1))
 		last, given := newest, 0 // of the rows so far: the latest millisecond, and how many have it
 		for row := 0; st.next(); row++ {
 			created := call.Instant(st.ColumnInt64(0))

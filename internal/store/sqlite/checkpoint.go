@@ -93,9 +93,13 @@ func (cp *checkpointer) run() {
 			s.log.Error("checkpoint failed", "err", err)
 			continue
 		}
+		// While the writer copies, nobody else may.
+		done := make(chan struct{})
 		select {
-		case s.finish <- struct{}{}:
-		default:
+		case s.finish <- done:
+			<-done
+		case <-s.stopped:
+			return
 		}
 	}
 }

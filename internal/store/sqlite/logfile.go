@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
@@ -56,6 +57,9 @@ func (f *logFile) flush() error {
 	held := f.held
 	f.held = f.held[:0]
 	_, err := f.File.WriteAt(held, f.at)
+	if isFull(err) {
+		return vfs.SystemError(err, sqlite3.FULL)
+	}
 	return err
 }
 

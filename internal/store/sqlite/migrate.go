@@ -33,6 +33,9 @@ func migrate(ctx context.Context, c *conn) error {
 		return fmt.Errorf("it was written by a newer version of Ringback (its schema has number %d, this version knows up to %d); "+
 			"run that version, or restore a backup from before the upgrade", version, len(files))
 	}
+	if err := c.keepLog(); err != nil {
+		return err
+	}
 	for n := version + 1; n <= int64(len(files)); n++ {
 		name := files[n-1].Name()
 		if err := ctx.Err(); err != nil {
@@ -62,6 +65,22 @@ func recognize(c *conn, version int64) error {
 	empty := id == 0 && version == 0 && objects == 0
 	if !empty && id != applicationID {
 		return errors.New("it is the database of another program; move it away, or choose another directory")
+	}
+	return nil
+}
+
+// keepLog switches the database to write-ahead logging, which it remembers.
+func (c *conn) keepLog() error {
+	st := c.on("PRAGMA journal_mode = WAL")
+	var mode string
+	if st.next() {
+		mode = st.ColumnText(0)
+	}
+	if err := st.end(); err != nil {
+		return fmt.Errorf("switch to write-ahead logging: %w", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("its file system does not allow write-ahead logging (the journal mode stays %q); use a local disk", mode)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ type Options struct {
 
 const (
 	defaultReaders      = 4
-	defaultCheckpointAt = 2048 // 8 MiB
+	defaultCheckpointAt = 4096 // 16 MiB
 	defaultMaxBatch     = 512
 	queueSize           = 1024
 )
@@ -83,8 +83,8 @@ type Store struct {
 	walPages atomic.Int64
 	pruner   pruner
 
-	checkpoint chan struct{} // to the checkpointer: the log is long
-	finish     chan struct{} // to the writer: nearly all of it is copied
+	checkpoint chan struct{}      // to the checkpointer: the log is long
+	finish     chan chan struct{} // to the writer: nearly all of it is copied; closed when the rest is
 
 	closing chan struct{} // closed when Close begins
 	stopped chan struct{} // closed when the writer is gone
@@ -110,7 +110,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		options: options, path: filepath.Join(dir, File), log: options.Logger,
 		queue: make(chan *request, queueSize), low: make(chan *request),
 		readers:    make(chan *conn, options.Readers),
-		checkpoint: make(chan struct{}, 1), finish: make(chan struct{}, 1),
+		checkpoint: make(chan struct{}, 1), finish: make(chan chan struct{}),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		pruner: pruner{busy: make(chan struct{}, 1)},
 	}

@@ -22,6 +22,11 @@ const (
 		FROM users AS u WHERE app_id = ?1 AND user_id = ?2`
 
 	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms FROM sessions `
+	listSessionsOf = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`
+	listOpen       = sessionColumns + `WHERE (app_id, user_id, session_id) > (?1, ?2, ?3) AND offline_ms = 0
+		ORDER BY app_id, user_id, session_id LIMIT ?4`
+	listOffline = sessionColumns + `INDEXED BY sessions_offline WHERE offline_ms <> 0 AND offline_ms < ?1
+		ORDER BY offline_ms, app_id, user_id, session_id LIMIT ?2`
 )
 
 // CommitSessions writes what became of a user's sessions.
@@ -103,25 +108,21 @@ func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]sto
 // SessionsOf lists the sessions of a user.
 func (s *Store) SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]store.Session, error) {
 	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`).
-			int(int64(app)).text(string(user))
+		return c.on(listSessionsOf).int(int64(app)).text(string(user))
 	})
 }
 
 // OpenSessions lists sessions that are not offline.
 func (s *Store) OpenSessions(ctx context.Context, after store.Session, limit int) ([]store.Session, error) {
 	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(sessionColumns + `WHERE (app_id, user_id, session_id) > (?1, ?2, ?3) AND offline_ms = 0
-			ORDER BY app_id, user_id, session_id LIMIT ?4`).
-			int(int64(after.App)).text(string(after.User)).text(string(after.ID)).int(int64(limit))
+		return c.on(listOpen).int(int64(after.App)).text(string(after.User)).text(string(after.ID)).int(int64(limit))
 	})
 }
 
 // OfflineSessions lists sessions that went offline before an instant.
 func (s *Store) OfflineSessions(ctx context.Context, before call.Instant, limit int) ([]store.Session, error) {
 	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(sessionColumns + `INDEXED BY sessions_offline WHERE offline_ms <> 0 AND offline_ms < ?1
-			ORDER BY offline_ms, app_id, user_id, session_id LIMIT ?2`).int(int64(before)).int(int64(limit))
+		return c.on(listOffline).int(int64(before)).int(int64(limit))
 	})
 }
 

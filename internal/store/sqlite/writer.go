@@ -93,8 +93,8 @@ type writer struct {
 }
 
 func (w *writer) open() error {
-	c, err := w.store.connect(w.store.options.vfs, sqlite3.OPEN_READWRITE, "page_size=4096", "synchronous=FULL", "journal_mode=WAL",
-		"temp_store=MEMORY", "cache_size=-32768", "foreign_keys=0")
+	c, err := w.store.connect(w.store.options.vfs, sqlite3.OPEN_READWRITE, "page_size=4096", "synchronous=FULL",
+		"temp_store=MEMORY", "cache_size=-8192", "foreign_keys=0")
 	if err != nil {
 		return err
 	}
@@ -133,13 +133,12 @@ func (w *writer) run() {
 		select {
 		case r := <-s.queue:
 			w.take(r)
-			// Let those whom the last transaction answered come with their
-			// next requests, so that they share this one.
-			runtime.Gosched()
+			s.gather()
 		case r := <-s.low:
 			w.take(r)
-		case <-s.finish:
+		case done := <-s.finish:
 			w.finishCheckpoint()
+			close(done)
 			continue
 		case <-s.closing:
 			if len(s.queue) == 0 {
@@ -150,6 +149,21 @@ func (w *writer) run() {
 		if len(w.batch) > 0 {
 			w.commitBatch()
 		}
+	}
+}
+
+// gather lets other goroutines run, a few times at most, for as long as that
+// brings more requests: a larger transaction costs less for each. When nobody
+// else wants to run it takes no time.
+func (s *Store) gather() {
+	before := -1
+	for range 4 {
+		n := len(s.queue)
+		if n == before || n >= s.options.maxBatch {
+			return
+		}
+		before = n
+		runtime.Gosched()
 	}
 }
 

@@ -44,6 +44,7 @@ func (f *fixture) records() []*store.CallRecord {
 		c := f.ring(now, "alice", call.UserID("u"+s))
 		c.ExtendedData, c.Push, c.EndExtendedData, c.EndedBy = s, []byte(s), s+s, call.SessionID(s)
 		c.Users[1].ExtendedData, c.Users[1].Primary, c.Users[1].LastBy = s, call.SessionID(s), call.SessionID(s)
+		c.Users[1].Earlier = []call.Deed{{Op: call.OpAccept, By: call.SessionID(s)}}
 		c.EndReason, c.EndOperator, c.Users[1].CancelReason = call.Reason(s), call.UserID(s), call.Reason(s)
 		c.Cancels = []call.Cancellation{{By: call.SessionID(s), Names: []call.UserID{call.UserID(s)}, Errors: []call.UserError{{User: call.UserID(s), Code: 1}}}}
 		records = append(records, &store.CallRecord{Call: c, CommitID: 3})
