@@ -7,8 +7,7 @@
 // ends: concurrent commits are expected to share one trip to the disk, and
 // one that conflicts fails alone.
 //
-// Strings may hold any bytes, also those that are not text, and come back as
-// they were. Every back end passes the suite in storetest. All methods may be
+// Strings are UTF-8; names and texts for people hold no NUL. Every back end passes the suite in storetest. All methods may be
 // called concurrently.
 package store
 

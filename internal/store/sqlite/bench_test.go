@@ -124,7 +124,7 @@ func fill(b *testing.B, s *Store, commits []*store.CallCommit) {
 		n := min(1000, len(commits))
 		err := s.submit(b.Context(), func(w *writer) error {
 			for _, c := range commits[:n] {
-				if err := w.commitCall(c, store.AppendCall(nil, &c.CallRecord)); err != nil {
+				if err := w.commitCall(c, store.EncodeCall(&c.CallRecord)); err != nil {
 					return err
 				}
 			}

@@ -12,7 +12,7 @@ import (
 // CommitCall writes transitions of one call.
 func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
 	r := s.requests.Get().(*request)
-	r.call, r.encoded = c, store.AppendCall(r.encoded[:0], &c.CallRecord)
+	r.call, r.encoded = c, store.EncodeCall(&c.CallRecord)
 	return s.await(ctx, s.queue, r)
 }
 
@@ -71,7 +71,7 @@ func (w *writer) commitCall(c *store.CallCommit, encoded []byte) error {
 	}
 	r := c.Request
 	return w.conn.on(putRequest).int(int64(c.Call.App)).text(string(r.User)).text(r.ID).int(int64(r.Call)).
-		int(int64(r.Expires)).blob(store.AppendUserErrors(nil, r.Errors)).run()
+		int(int64(r.Expires)).blob(store.EncodeUserErrors(r.Errors)).run()
 }
 
 // writeCall writes the call if the stored version is the right one.

@@ -256,7 +256,7 @@ func liveCalls(f *fixture) {
 }
 
 func requestDuplicate(f *fixture) {
-	for _, errs := range [][]call.UserError{nil, {}, {{User: "x", Code: call.NotRegistered}, {User: "y\xff", Code: call.TooManyUsers}}} {
+	for _, errs := range [][]call.UserError{nil, {}, {{User: "x", Code: call.NotRegistered}, {User: "y", Code: call.TooManyUsers}}} {
 		for _, id := range odd {
 			if len(id) > 64 {
 				continue

@@ -187,7 +187,7 @@ func appsIDs(f *fixture) {
 		f.ok(err)
 		return ids
 	}
-	a := store.App{ID: 1, Name: "one \x00 \xff", Endpoints: []string{"http://a", "http://b"}}
+	a := store.App{ID: 1, Name: "one \u00fc \u2028", Endpoints: []string{"http://a", "http://b"}}
 	b := store.App{ID: 1<<32 - 1, Name: "", Endpoints: []string{"http://a"}}
 	none := store.App{ID: 3, Name: "three"}
 	ids := sync(a, none, b)

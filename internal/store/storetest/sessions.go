@@ -58,7 +58,7 @@ func usersRegister(f *fixture) {
 		f.ok(err)
 		return existed
 	}
-	alice := store.User{ID: "alice", Name: "Alice", Avatar: "https://a/1.png?x=\xff"}
+	alice := store.User{ID: "alice", Name: "Alice", Avatar: "https://a/1.png?x=ü"}
 	f.equal("existed", register(alice, store.User{ID: "bob"}, alice), []call.UserID(nil))
 	f.equal("users", f.users("alice", "bob", "carol"), []store.UserRecord{{User: alice}, {User: store.User{ID: "bob"}}})
 	f.equal("existed", register(store.User{ID: "carol"}, store.User{ID: "alice", Name: "Other"}), []call.UserID{"alice"})

@@ -7,7 +7,7 @@ CREATE TABLE calls (
 	version   INTEGER NOT NULL,
 	commit_id INTEGER NOT NULL,
 	ended_ms  INTEGER,          -- NULL while the call lives
-	state     BLOB    NOT NULL  -- see store.AppendCall
+	state     BLOB    NOT NULL  -- see store.EncodeCall
 ) STRICT;
 CREATE INDEX calls_live ON calls (id) WHERE ended_ms IS NULL;
 
@@ -95,7 +95,7 @@ CREATE TABLE requests (
 	request_id TEXT    NOT NULL,
 	call_id    INTEGER NOT NULL,
 	expires_ms INTEGER NOT NULL,
-	errors     BLOB    NOT NULL, -- see store.AppendUserErrors
+	errors     BLOB    NOT NULL, -- see store.EncodeUserErrors
 	PRIMARY KEY (app_id, user_id, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_expiry ON requests (expires_ms);
