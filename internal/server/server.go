@@ -53,6 +53,7 @@ type Server struct {
 // back to life: calls, timers and callbacks that were not yet delivered. Serve
 // must be called next, or Close.
 func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
+	raiseHeapFloor()
 	s := &Server{options: o, config: cfg}
 	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.DataDir, Logger: o.Logger})
 	if err != nil {

@@ -3,13 +3,12 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -23,26 +22,7 @@ const (
 	maxDrain    = 64 << 10 // of an answer's body, so that its connection can be used again
 	maxResponse = 1 << 10  // of it for the log
 	maxError    = 512      // of an error's text
-	dialTimeout = 30 * time.Second
 )
-
-// newTransport makes the transport for all endpoints. It has neither proxies
-// nor redirects, speaks HTTP/1.1, and connects only to permitted addresses.
-func newTransport(allowed targets) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: allowed.control}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		DialContext:            dialer.DialContext,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    1024, // more than any endpoint has in flight
-		IdleConnTimeout:        30 * time.Second,
-		TLSHandshakeTimeout:    dialTimeout,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxResponseHeaderBytes: maxDrain,
-	}
-}
 
 // outcome is what came of an attempt.
 type outcome struct {
@@ -88,7 +68,7 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 		out.outage = out.status/100 == 5 || out.status == http.StatusTooManyRequests
 	case ctx.Err() != nil:
 		out.aborted = true
-	case errors.Is(err, context.DeadlineExceeded), attempt.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded), attempt.Err() != nil:
 		out.failure, out.outage = fmt.Sprintf("no complete answer within %v", to.Timeout), true
 	default:
 		out.failure, out.outage = errorText(err), true

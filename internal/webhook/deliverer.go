@@ -82,7 +82,9 @@ type Options struct {
 	AllowNetworks []netip.Prefix // beyond public addresses
 	Logger        *slog.Logger   // nil: no log
 	Version       string         // of the server, for User-Agent
-	Observe       func(Observation)
+	// Observe is told of every attempt, by many goroutines at once. It must
+	// not wait.
+	Observe func(Observation)
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -90,9 +92,9 @@ type Options struct {
 
 // Deliverer makes the requests. All its methods may be called concurrently.
 //
-// It owns one endpoint's deliveries at a time up to a bound; what is beyond it
-// stays in the store and is loaded from there. Nothing is ever dropped, and
-// nothing that hands over waits.
+// Of each endpoint's deliveries it has a bounded number in memory; what is
+// beyond it stays in the store and is loaded from there. Nothing is ever
+// dropped, and nobody who hands off waits.
 type Deliverer struct {
 	store     Store
 	log       *slog.Logger
@@ -273,7 +275,8 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 }
 
 // HandOff takes events that have just been committed, those of one call in
-// the order of their commits. It never waits. The events must not be changed
+// the order of their commits. What was made pending in another way is not
+// handed off: see Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
 // them when an endpoint is removed.
 func (d *Deliverer) HandOff(events []*store.Event) {
@@ -332,7 +335,7 @@ func (d *Deliverer) Close(ctx context.Context) error {
 		<-idle
 	}
 	d.abort()
-	if t, ok := d.transport.(*http.Transport); ok {
+	if t, ok := d.transport.(*transport); ok {
 		t.CloseIdleConnections()
 	}
 	return d.recorder.close(ctx)

@@ -234,14 +234,10 @@ func TestRetriesDoNotWaitForTheStore(t *testing.T) {
 		w.start(0, endpointNo(1, nil))
 		w.happen(one, 7)
 		synctest.Wait()
-		w.store.mu.Lock()
-		w.store.slow, w.store.fail = 700*time.Millisecond, store.ErrFull
-		w.store.mu.Unlock()
+		w.weather(700*time.Millisecond, store.ErrFull)
 		time.Sleep(100 * time.Second)
 		w.wantSeen("1#1@0 1#2@2 1#3@6 1#4@14 1#5@30 1#6@62")
-		w.store.mu.Lock()
-		w.store.slow, w.store.fail = 0, nil
-		w.store.mu.Unlock()
+		w.weather(0, nil)
 		time.Sleep(recordRetryTo)
 		w.wantState(key(1, 1, 7), store.Failed, 6, 6)
 		if n := len(w.store.log[key(1, 1, 7)]); n != 6 {
@@ -257,7 +253,7 @@ func TestCloseReportsUnwrittenResults(t *testing.T) {
 		w.start(0, endpointNo(1, nil))
 		w.happen(one, 7)
 		synctest.Wait()
-		w.store.fail = errors.New("disk on fire")
+		w.weather(0, errors.New("disk on fire"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := w.d.Close(ctx); err == nil {

@@ -17,7 +17,8 @@ const never = time.Duration(math.MaxInt64)
 // endpoint is what one endpoint is due, as far as it is in memory, and the
 // workers that bring it there.
 //
-// It owns deliveries: of each it has the newest state, while the store may be
+// It owns deliveries, of which there are at most the Deliverer's capacity, or
+// half as many again after a load in strict order: of each it has the newest state, while the store may be
 // behind by results that are not yet written. It gives up a delivery when that
 // is finished and the store knows. Everything that the store has pending and
 // due before the horizon is owned; while the horizon lies in the future, a
@@ -138,7 +139,7 @@ func (e *endpoint) handOff(it *item) {
 	case e.closed:
 	case e.loading && !e.more && len(e.owned)+len(e.arrived) < e.d.capacity:
 		e.arrived = append(e.arrived, it) // what is being loaded comes first
-	case !e.caughtUp(it) || !e.room():
+	case !e.room() || !e.caughtUp(it):
 		e.spill()
 	default:
 		e.admit(it, 0)
@@ -168,7 +169,8 @@ func (e *endpoint) spill() {
 }
 
 // room reports whether there is room for one more. When there is not, it makes
-// some by giving up retries, which are in the store.
+// some by giving up retries, which are in the store; that draws back the
+// horizon, so caughtUp must be asked afterwards.
 func (e *endpoint) room() bool {
 	if len(e.owned) < e.d.capacity {
 		return true
@@ -291,12 +293,12 @@ func (e *endpoint) tick() {
 }
 
 // recorded is told of results that are durable now.
-func (e *endpoint) recorded(list []result) {
+func (e *endpoint) recorded(list []written) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range list {
 		it := list[i].of
-		it.open -= 1 + list[i].merged
+		it.open -= list[i].number
 		switch {
 		case it.open > 0:
 		case it.state == finished:
@@ -304,7 +306,7 @@ func (e *endpoint) recorded(list []result) {
 			if e.conf.Strict && e.horizon != never {
 				e.horizon, e.more = 0, e.loading // the next of its call may be in the store only
 			}
-		case it.state == waiting && it.due >= e.horizon && !e.loading && it.next == nil:
+		case it.state == waiting && it.due >= e.horizon && !e.loading && it.next == nil && (!it.chained || e.chains.isHead(it)):
 			e.drop(it) // the load at the horizon will bring it back
 		}
 	}
@@ -341,14 +343,16 @@ func (e *endpoint) drop(it *item) {
 }
 
 // evict gives up the later half of the retries, as far as their results are
-// durable, and draws the horizon back to the first of them.
+// durable and they would not have to be loaded again at once, and draws the
+// horizon back to the first of them.
 func (e *endpoint) evict() bool {
 	if e.loading {
 		return false
 	}
 	var list []*item
+	soon := e.d.now() + loadAhead
 	for _, it := range e.retries {
-		if it.evictable(e.chains) {
+		if it.due > soon && it.evictable(e.chains) {
 			list = append(list, it)
 		}
 	}

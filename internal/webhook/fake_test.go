@@ -154,6 +154,13 @@ func (s *fakeStore) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 	return list, nil
 }
 
+// weather makes the store slow, or fail.
+func (w *world) weather(slow time.Duration, fail error) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	w.store.slow, w.store.fail = slow, fail
+}
+
 // get gives a copy of a delivery.
 func (s *fakeStore) get(key store.DeliveryKey) store.Delivery {
 	s.mu.Lock()
@@ -165,7 +172,6 @@ func (s *fakeStore) get(key store.DeliveryKey) store.Delivery {
 type request struct {
 	endpoint string // the host
 	event    string
-	call     string // of the fields, not of a header
 	sequence int
 	attempt  int
 	start    time.Duration // since the world began

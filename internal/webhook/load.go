@@ -121,7 +121,10 @@ func (e *endpoint) merge(f found) bool {
 		if d.Attempts > 0 {
 			due = e.d.onClock(d.Due)
 		}
-		if len(e.owned) >= e.d.capacity || !f.complete && due > e.d.now()+loadAhead {
+		// In strict order nothing of a complete list can be left out, for the
+		// first of a call may come after those that must wait for it.
+		full := len(e.owned) >= e.d.capacity && !(f.complete && e.conf.Strict)
+		if full || !f.complete && due > e.d.now()+loadAhead {
 			e.horizon = e.d.onClock(d.Due)
 			break
 		}
@@ -138,7 +141,7 @@ func (e *endpoint) merge(f found) bool {
 		switch {
 		case owned != nil:
 			owned.loaded = false
-		case e.caughtUp(it) && e.room():
+		case e.room() && e.caughtUp(it):
 			e.admit(it, 0)
 		default:
 			more = true

@@ -45,7 +45,6 @@ type recorder struct {
 
 	mu      sync.Mutex
 	queue   []result
-	writing []result
 	bound   int // length of queue at which it is merged
 	started bool
 	closed  bool
@@ -149,6 +148,9 @@ func (r *recorder) write(n int) bool {
 	for n > 0 {
 		batch := r.take(n)
 		if !r.try(batch) {
+			r.mu.Lock()
+			r.queue = append(batch, r.queue...)
+			r.mu.Unlock()
 			return false
 		}
 		release(batch)
@@ -157,14 +159,14 @@ func (r *recorder) write(n int) bool {
 	return true
 }
 
-// take moves at most n results from queue to writing.
+// take takes at most n results from the queue.
 func (r *recorder) take(n int) []result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n = min(n, len(r.queue), recordBatch)
-	r.writing = r.queue[:n:n]
+	batch := r.queue[:n:n]
 	r.queue = r.queue[n:]
-	return r.writing
+	return batch
 }
 
 // try writes a batch, as often as it takes; false: the recorder was cancelled.
@@ -179,9 +181,6 @@ func (r *recorder) try(batch []result) bool {
 			if tries > 1 {
 				r.log.Info("results of callbacks are written again")
 			}
-			r.mu.Lock()
-			r.writing = nil
-			r.mu.Unlock()
 			return true
 		}
 		if r.ctx.Err() != nil {
@@ -198,11 +197,18 @@ func (r *recorder) try(batch []result) bool {
 	}
 }
 
+// written says that a number of results of an item are durable.
+type written struct {
+	of     *item
+	number int
+}
+
 // release tells the endpoints which of their results are durable.
 func release(batch []result) {
-	byEndpoint := make(map[*endpoint][]result)
-	for _, res := range batch {
-		byEndpoint[res.by] = append(byEndpoint[res.by], res)
+	byEndpoint := make(map[*endpoint][]written)
+	for i := range batch {
+		res := &batch[i]
+		byEndpoint[res.by] = append(byEndpoint[res.by], written{res.of, 1 + res.merged})
 	}
 	for e, list := range byEndpoint {
 		e.recorded(list)
@@ -238,7 +244,7 @@ func (r *recorder) close(ctx context.Context) error {
 	r.cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.queue) + len(r.writing); n > 0 {
+	if n := len(r.queue); n > 0 {
 		return fmt.Errorf("results of %d callback attempts were not written: the attempts will be repeated", n)
 	}
 	return nil

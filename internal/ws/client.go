@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,7 +14,6 @@ import (
 )
 
 const (
-	maxInbox    = 64               // requests waiting for their turn before the reader pauses
 	floodLimit  = 10 * time.Second // of staying over the request limit
 	floodPause  = time.Second      // without a refusal, after which a flood is over
 	warnBefore  = 30 * time.Second // of a token's expiry
@@ -21,22 +21,18 @@ const (
 )
 
 // client is a device on a connection: what it asks for, one request after
-// another, and what it is sent. Requests are carried out in a goroutine of
-// their own, which lives only while there are any, so that pings and pongs
-// never wait for the disk.
+// another, and what it is sent. The reader carries the requests out itself.
+// While it does, it reads nothing, so a peer that sends faster than it is
+// served waits, and its silence is not held against it.
 type client struct {
 	server *Server
 	conn   *conn
 	remote string // the peer's address
 	limit  *rate.Limiter
 
-	inboxMu   sync.Mutex
-	inboxRoom sync.Cond // signalled when a request is taken out
-	inbox     [][]byte
-	serving   bool
-	ended     bool // the reader has gone: nothing more is served
+	busy atomic.Bool // a request is being carried out
 
-	// Set at login, by the goroutine that serves, and not changed afterwards.
+	// Set at login and not changed afterwards.
 	key     userKey
 	session call.SessionID
 	in      bool // logged in
@@ -64,7 +60,6 @@ func newClient(s *Server, c *conn, remote string) *client {
 		server: s, conn: c, remote: remote,
 		limit: rate.NewLimiter(rate.Limit(s.RequestsPerSecond), s.Burst),
 	}
-	cl.inboxRoom.L = &cl.inboxMu
 	cl.timer = time.AfterFunc(loginLimit, cl.tick)
 	return cl
 }
@@ -85,9 +80,11 @@ func (cl *client) read() {
 		if err != nil {
 			break
 		}
-		if !cl.conn.isClosing() && cl.admit() {
-			cl.accept(payload)
-		} else if !cl.conn.isClosing() {
+		switch {
+		case cl.conn.isClosing():
+		case cl.admit():
+			cl.serve(payload)
+		default:
 			cl.refuseFlood(payload)
 		}
 	}
@@ -123,49 +120,28 @@ func (cl *client) refuseFlood(payload []byte) {
 	cl.observe(req.Op, refusal.Code, 0)
 }
 
-// accept queues a request for its turn. A full inbox makes the reader, and so
-// the peer, wait.
-func (cl *client) accept(payload []byte) {
-	cl.inboxMu.Lock()
-	defer cl.inboxMu.Unlock()
-	for len(cl.inbox) >= maxInbox {
-		cl.inboxRoom.Wait()
-	}
-	cl.inbox = append(cl.inbox, payload)
-	if !cl.serving {
-		cl.serving = true
-		go cl.serve()
-	}
-}
-
-// serve carries out requests until none is left.
-func (cl *client) serve() {
-	for {
-		cl.inboxMu.Lock()
-		if len(cl.inbox) == 0 || cl.ended {
-			cl.inbox, cl.serving = nil, false
-			cl.inboxRoom.Broadcast()
-			cl.inboxMu.Unlock()
-			return
-		}
-		payload := cl.inbox[0]
-		cl.inbox = cl.inbox[1:]
-		cl.inboxRoom.Signal()
-		cl.inboxMu.Unlock()
+// serve carries out one request. Those before the login are done in a
+// goroutine of their own, because a login needs a deep stack, and the stack of
+// the reader, which stays, is most of what an idle connection costs.
+func (cl *client) serve(payload []byte) {
+	cl.busy.Store(true)
+	if cl.in {
 		cl.handle(payload)
-		cl.conn.flush()
+	} else {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			cl.handle(payload)
+		}()
+		<-done
 	}
+	cl.conn.flush()
+	cl.conn.touch() // what it sent meanwhile has not been read
+	cl.busy.Store(false)
 }
 
-// end follows the end of the reader: what is being carried out finishes, then
-// the session counts as lost.
+// end follows the end of the reader: the session counts as lost.
 func (cl *client) end() {
-	cl.inboxMu.Lock()
-	cl.ended = true
-	for cl.serving {
-		cl.inboxRoom.Wait()
-	}
-	cl.inboxMu.Unlock()
 	cl.mu.Lock()
 	cl.timer.Stop()
 	cl.mu.Unlock()
@@ -308,8 +284,11 @@ func (cl *client) tick() {
 		return
 	}
 	if silent := now.Sub(cl.conn.lastSignOfLife()); silent >= cl.server.HeartbeatTimeout {
-		cl.conn.net.Close()
-		return
+		if !cl.busy.Load() {
+			cl.conn.net.Close()
+			return
+		}
+		cl.conn.touch()
 	}
 	if left := cl.expires.Sub(now); left <= 0 {
 		cl.conn.close(protocol.CloseTokenExpired, expiredText)

@@ -2,10 +2,13 @@ package ws
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -20,11 +23,13 @@ const (
 	closeLimit = 2 * time.Second  // for the peer to answer a close
 )
 
-// conn is a WebSocket connection below the level of sessions. An idle one has
-// one goroutine, which reads; another writes only while there is something to
-// write, and takes everything queued by then in one go.
+// conn is a WebSocket connection below the level of sessions. It has one
+// goroutine, which reads. What is queued is written in one go, by whoever
+// flushes, as far as that does not block; only for the rest, when the peer is
+// slow, is there a goroutine that writes.
 type conn struct {
 	net net.Conn
+	raw syscall.RawConn // of a plain TCP connection, else nil
 	br  *bufio.Reader
 
 	lastSign atomic.Int64 // of life from the peer, Unix nanoseconds
@@ -39,6 +44,9 @@ type conn struct {
 
 func newConn(nc net.Conn, br *bufio.Reader) *conn {
 	c := &conn{net: nc}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		c.raw, _ = tcp.SyscallConn() // fails only for a closed connection
+	}
 	// The handshake's buffer is much larger than an idle connection needs.
 	c.br = bufio.NewReaderSize(nc, readBuffer)
 	if n := br.Buffered(); n > 0 {
@@ -104,10 +112,38 @@ func (c *conn) queue(frame []byte) bool {
 func (c *conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.writing && len(c.out) > 0 {
-		c.writing = true
-		go c.write()
+	if c.writing || len(c.out) == 0 || c.raw != nil && c.writeNow() {
+		return
 	}
+	c.writing = true
+	go c.write()
+}
+
+// writeNow writes what is queued as far as that does not block, and reports
+// whether that was all. mu is held.
+func (c *conn) writeNow() bool {
+	payload := c.out[0]
+	if len(c.out) > 1 {
+		payload = slices.Concat(c.out...)
+	}
+	written := 0
+	var failed error
+	err := c.raw.Write(func(fd uintptr) bool {
+		written, failed = syscall.Write(int(fd), payload)
+		return true // whatever came of it: do not wait
+	})
+	switch {
+	case err == nil && failed == nil && written == len(payload):
+		c.out, c.queued = nil, 0
+		return true
+	case err == nil && (failed == nil || errors.Is(failed, syscall.EAGAIN) || errors.Is(failed, syscall.EINTR)):
+		rest := payload[max(written, 0):]
+		c.out, c.queued = net.Buffers{rest}, len(rest)
+		return false
+	}
+	c.out, c.queued = nil, 0
+	c.net.Close() // the reader sees it and ends the session
+	return true
 }
 
 // write sends what is queued until there is nothing left.
@@ -118,6 +154,7 @@ func (c *conn) write() {
 		c.out, c.queued = nil, 0
 		if len(out) == 0 {
 			c.writing = false
+			c.net.SetWriteDeadline(time.Time{})
 			if c.done {
 				c.net.Close()
 			}

@@ -62,7 +62,7 @@ type Options struct {
 
 const (
 	defaultReaders      = 4
-	defaultCheckpointAt = 4096 // 16 MiB
+	defaultCheckpointAt = 12288 // 48 MiB
 	defaultMaxBatch     = 512
 	queueSize           = 1024
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -84,6 +85,7 @@ type writer struct {
 	store *Store
 	conn  *conn // nil: to be opened again
 	batch []*request
+	last  int // requests in the transaction before
 
 	failing      error // of the last commit that failed, until one succeeds
 	logged       int64 // pages of write-ahead log at the last commit
@@ -133,7 +135,7 @@ func (w *writer) run() {
 		select {
 		case r := <-s.queue:
 			w.take(r)
-			s.gather()
+			w.gather()
 		case r := <-s.low:
 			w.take(r)
 		case done := <-s.finish:
@@ -152,10 +154,22 @@ func (w *writer) run() {
 	}
 }
 
-// gather lets other goroutines run, a few times at most, for as long as that
-// brings more requests: a larger transaction costs less for each. When nobody
-// else wants to run it takes no time.
-func (s *Store) gather() {
+// gather lets requests come together, because a larger transaction costs less
+// for each: the fixed part of one is worth that of several requests. Under
+// load, which the size of the last transaction tells, it waits for a moment;
+// otherwise it only lets goroutines run that are ready to, which takes no time
+// when there are none.
+func (w *writer) gather() {
+	s := w.store
+	if w.last >= busyBatch {
+		for range gatherSteps {
+			if len(s.queue) >= fullBatch {
+				return
+			}
+			time.Sleep(gatherStep)
+		}
+		return
+	}
 	before := -1
 	for range 4 {
 		n := len(s.queue)
@@ -166,6 +180,13 @@ func (s *Store) gather() {
 		runtime.Gosched()
 	}
 }
+
+const (
+	busyBatch   = 4  // requests in the last transaction, for the next to be waited for
+	fullBatch   = 64 // requests that are not waited beyond
+	gatherSteps = 2
+	gatherStep  = 2500 * time.Microsecond
+)
 
 // fill takes what waits, as far as it fits into one transaction.
 func (w *writer) fill() {
@@ -205,6 +226,7 @@ func (w *writer) commitBatch() {
 		w.batch[i] = nil
 		r.done <- struct{}{}
 	}
+	w.last = len(w.batch)
 	w.batch = w.batch[:0]
 	w.watchLog()
 }
