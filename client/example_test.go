@@ -17,6 +17,7 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 
+	accepted := make(chan struct{})
 	bob, err := client.Dial(ctx, server.URL, client.Options{
 		AppID: 1, UserID: "bob", Token: "token of bob",
 		OnEvent: func(c *client.Client, ev client.Event) {
@@ -25,6 +26,7 @@ func Example() {
 				if _, err := c.Accept(ctx, protocol.CallAction{CallID: ev.CallID}); err != nil {
 					fmt.Println("bob:", err)
 				}
+				close(accepted)
 			}
 		},
 	})
@@ -55,6 +57,7 @@ func Example() {
 		return
 	}
 	<-answered
+	<-accepted
 	// Output:
 	// bob: alice calls about "lunch"
 	// alice: bob is in state 1

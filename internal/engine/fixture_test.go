@@ -213,19 +213,6 @@ func (n *notes) last() Transition {
 	return n.told[len(n.told)-1]
 }
 
-// count is the number of transitions of the event's type.
-func (n *notes) count(match func(call.Event) bool) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	found := 0
-	for _, t := range n.told {
-		if match(t.Event) {
-			found++
-		}
-	}
-	return found
-}
-
 func (n *notes) Tell(t Transition) {
 	n.add("tell %T v%d", t.Event, t.After.Version)
 	n.mu.Lock()
@@ -301,9 +288,4 @@ func refusal(err error) call.Code {
 		return refused.Code
 	}
 	return 0
-}
-
-func is[E call.Event](e call.Event) bool {
-	_, ok := e.(E)
-	return ok
 }

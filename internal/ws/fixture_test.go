@@ -207,25 +207,29 @@ func (c closed) Error() string { return fmt.Sprintf("closed with %d %q", c.code,
 // read gives the next frame from the wire.
 func (d *device) read() (protocol.Frame, error) {
 	for {
-		frame, err := gws.ReadFrame(d.r)
+		h, err := gws.ReadHeader(d.r)
 		if err != nil {
 			return protocol.Frame{}, err
 		}
-		switch frame.Header.OpCode {
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(d.r, payload); err != nil {
+			return protocol.Frame{}, err
+		}
+		switch h.OpCode {
 		case gws.OpPing:
-			if err := wsutil.WriteClientMessage(d.conn, gws.OpPong, frame.Payload); err != nil {
+			if err := wsutil.WriteClientMessage(d.conn, gws.OpPong, payload); err != nil {
 				return protocol.Frame{}, err
 			}
 		case gws.OpClose:
 			c := closed{code: 1005}
-			if len(frame.Payload) >= 2 {
-				c = closed{protocol.CloseCode(binary.BigEndian.Uint16(frame.Payload)), string(frame.Payload[2:])}
+			if len(payload) >= 2 {
+				c = closed{protocol.CloseCode(binary.BigEndian.Uint16(payload)), string(payload[2:])}
 			}
 			return protocol.Frame{}, c
 		case gws.OpText:
 			var f protocol.Frame
-			if err := json.Unmarshal(frame.Payload, &f); err != nil {
-				return f, fmt.Errorf("%s: %w", frame.Payload, err)
+			if err := json.Unmarshal(payload, &f); err != nil {
+				return f, fmt.Errorf("%s: %w", payload, err)
 			}
 			return f, nil
 		}

@@ -313,7 +313,8 @@ func TestHeadroomOfDisk(t *testing.T) {
 	}
 }
 
-// TestBubble runs the store where time stands still unless all wait.
+// TestBubble runs the store where time stands still unless all wait, as they do
+// for nothing but to commit together.
 func TestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, Options{checkpointAt: 50})
@@ -334,8 +335,8 @@ func TestBubble(t *testing.T) {
 		if _, err := s.Prune(t.Context(), call.At(time.Now()), 10); err != nil {
 			t.Error(err)
 		}
-		if passed := time.Since(began); passed != 0 {
-			t.Errorf("%v passed", passed)
+		if passed := time.Since(began); passed > 200*gatherSteps*gatherStep {
+			t.Errorf("%v passed, more than to gather each", passed)
 		}
 		time.Sleep(time.Hour)
 		if err := s.Ping(t.Context()); err != nil {
