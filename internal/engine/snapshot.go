@@ -29,13 +29,13 @@ type Ending struct {
 // Snapshot reads the calls of a user. While it holds a call it calls seen with
 // it, so that the caller can tell which events came before this look at it.
 func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, known []call.ID, seen func(*call.Call)) (Snapshot, error) {
-	ids := e.callsOf(userKey{app, actor.User})
+	shown := make(map[call.ID]bool, len(known))
 	for _, id := range known {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
+		shown[id] = true
 	}
+	ids := append(e.callsOf(userKey{app, actor.User}), known...)
 	slices.Sort(ids)
+	ids = slices.Compact(ids)
 	var snap Snapshot
 	for _, id := range ids {
 		c, err := e.take(ctx, id)
@@ -52,7 +52,7 @@ func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, kno
 		switch {
 		case now != nil && now.Active(actor.User):
 			snap.Live = append(snap.Live, now)
-		case !slices.Contains(known, id):
+		case !shown[id]:
 		case now == nil:
 			snap.Over = append(snap.Over, Ending{ID: id, Reason: call.NeverKnown})
 		default:

@@ -13,6 +13,10 @@ import (
 // many times a second under load, for memory that nobody misses.
 const heapFloor = 32 << 20
 
+// maxPercent is where the collector's own least heap, 4 MiB for 100 %, reaches
+// heapFloor.
+const maxPercent = heapFloor / (4 << 20) * 100
+
 // raiseHeapFloor has the collector let the heap grow to heapFloor, and beyond
 // that to twice what is live, as usual. It leaves a GOGC of the operator alone.
 func raiseHeapFloor() {
@@ -26,7 +30,7 @@ func raiseHeapFloor() {
 		rtmetrics.Read(live)
 		percent := 100
 		if n := int(live[0].Value.Uint64()); n > 0 && n < heapFloor/2 {
-			percent = min((heapFloor-n)*100/n, 2000)
+			percent = min((heapFloor-n)*100/n, maxPercent)
 		}
 		if percent*10 > current*12 || percent*12 < current*10 { // it stops the world, so not for a trifle
 			current = percent

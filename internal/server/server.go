@@ -27,6 +27,7 @@ const (
 	// flight.
 	shutdownLimit = 10 * time.Second
 	headerLimit   = 10 * time.Second // for a request's header to arrive
+	idleLimit     = 2 * time.Minute  // of a connection between plain HTTP requests
 )
 
 // Options are what is not in the configuration.
@@ -101,7 +102,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.http = http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: headerLimit,
+		Handler: s.routes(), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit,
 		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
 	}
 	return nil

@@ -71,11 +71,8 @@ func (cl *client) read() {
 		var broken *closeError
 		if errors.As(err, &broken) {
 			cl.conn.close(broken.code, broken.reason)
-			if broken.code == protocol.CloseTooBig {
-				cl.conn.discard()
-				break
-			}
-			continue
+			cl.conn.discard()
+			break
 		}
 		if err != nil {
 			break

@@ -21,6 +21,7 @@ const (
 	maxQueued  = 512 << 10        // bytes waiting for a slow reader before it is cut off
 	writeLimit = 10 * time.Second // for one write, before the reader counts as too slow
 	closeLimit = 2 * time.Second  // for the peer to answer a close
+	maxPings   = 100              // of the peer, in a second
 )
 
 // conn is a WebSocket connection below the level of sessions. It has one
@@ -33,6 +34,9 @@ type conn struct {
 	br  *bufio.Reader
 
 	lastSign atomic.Int64 // of life from the peer, Unix nanoseconds
+
+	pings      int // of the peer, since pingsSince; of the reader alone
+	pingsSince time.Time
 
 	mu      sync.Mutex
 	out     net.Buffers // frames, encoded
@@ -256,6 +260,9 @@ func (c *conn) next() ([]byte, error) {
 		c.touch()
 		switch h.OpCode {
 		case ws.OpPing:
+			if c.pingFlood() {
+				return nil, &closeError{protocol.CloseFlood, "too many pings"}
+			}
 			c.queue(encodeFrame(ws.OpPong, payload))
 			c.flush()
 		case ws.OpPong:
@@ -278,6 +285,15 @@ func (c *conn) next() ([]byte, error) {
 			return nil, &closeError{protocol.CloseProtocol, "unknown frame type"}
 		}
 	}
+}
+
+// pingFlood counts a ping of the peer.
+func (c *conn) pingFlood() bool {
+	if now := time.Now(); now.Sub(c.pingsSince) > time.Second {
+		c.pings, c.pingsSince = 0, now
+	}
+	c.pings++
+	return c.pings > maxPings
 }
 
 var pingFrame = encodeFrame(ws.OpPing, nil)

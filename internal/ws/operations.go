@@ -13,10 +13,7 @@ import (
 	"github.com/ringback/ringback/protocol"
 )
 
-const (
-	maxUserName   = 256 // bytes
-	maxKnownCalls = 200
-)
+const maxUserName = 256 // bytes
 
 // operation is how an op is carried out. run queues the reply itself unless it
 // gives an error.
@@ -27,7 +24,7 @@ type operation struct {
 
 var operations = map[string]operation{
 	protocol.OpLogin:      {false, (*client).login},
-	protocol.OpPing:       {false, (*client).ping},
+	protocol.OpPing:       {true, (*client).ping},
 	protocol.OpLogout:     {true, (*client).logout},
 	protocol.OpRenewToken: {true, (*client).renewToken},
 
@@ -144,9 +141,6 @@ func (cl *client) renewToken(req protocol.Request) error {
 }
 
 func knownCalls(texts []string) ([]call.ID, error) {
-	if len(texts) > maxKnownCalls {
-		return nil, protocol.Errorf(protocol.CodeInvalidParameter, "known_calls names %d calls, the limit is %d", len(texts), maxKnownCalls)
-	}
 	ids := make([]call.ID, 0, len(texts))
 	for _, text := range texts {
 		id, err := callID(text)
