@@ -13,7 +13,10 @@ import (
 	"github.com/ringback/ringback/protocol"
 )
 
-const maxUserName = 256 // bytes
+const (
+	maxUserName  = 256 // bytes
+	fullLogPause = 10  // seconds between two lines that say that the store is full
+)
 
 // operation is how an op is carried out. run queues the reply itself unless it
 // gives an error.
@@ -457,10 +460,19 @@ func (s *Server) wireError(err error, op string, cl *client) *protocol.Error {
 	case errors.As(err, &refused):
 		return &protocol.Error{Code: protocol.Code(refused.Code), Message: refused.Message}
 	case errors.Is(err, store.ErrFull):
-		s.Logger.Error("refused for lack of space", "op", op, "app_id", cl.key.app, "error", err)
+		s.logFull(err)
 		return protocol.Errorf(protocol.CodeStorageError, "the server has too little room left for this: its operator must free some")
 	}
 	s.Logger.Error("a request failed", "op", op, "app_id", cl.key.app, "user_id", string(cl.key.user),
 		"session_id", string(cl.session), "error", err)
 	return protocol.Errorf(protocol.CodeServerError, "the server could not carry out %s: try again", op)
+}
+
+// logFull says once in a while that the store is full: a line for each refusal
+// would fill what is left.
+func (s *Server) logFull(err error) {
+	now := time.Now().Unix()
+	if last := s.fullLogged.Load(); now-last >= fullLogPause && s.fullLogged.CompareAndSwap(last, now) {
+		s.Logger.Error("requests are refused for lack of space", "error", err)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -68,6 +69,8 @@ type Server struct {
 	engine Engine
 	apps   map[uint32]App
 	hub    hub
+
+	fullLogged atomic.Int64 // when it was last logged that the store is full, Unix seconds
 
 	mu      sync.Mutex
 	open    map[*client]struct{}

@@ -5,7 +5,6 @@ import (
 	"os"
 
 	"github.com/ncruces/go-sqlite3"
-	"golang.org/x/sys/unix"
 )
 
 // The write-ahead log is copied back in two parts. Nearly all of it is copied
@@ -115,7 +114,7 @@ func (cp *checkpointer) copy() error {
 			}
 			return err
 		}
-		if err := unix.Fdatasync(int(cp.file.Fd())); err != nil {
+		if err := datasync(cp.file); err != nil {
 			return err
 		}
 		if cp.store.walPages.Load()-int64(copied) <= nearly {

@@ -34,7 +34,7 @@ const File = "ringback.db"
 const lockFile = "ringback.lock"
 
 // DefaultReserve is the free disk space, in bytes, that Headroom keeps for
-// calls that live.
+// calls that live; on a small disk it is a tenth of the whole.
 const DefaultReserve = 256 << 20
 
 // Options say where the store is and how it behaves.
@@ -45,7 +45,7 @@ type Options struct {
 	// slog.Default().
 	Logger *slog.Logger
 	// Reserve is the free disk space in bytes below which Headroom gives
-	// ErrFull; 0: DefaultReserve, negative: none.
+	// ErrFull; 0: DefaultReserve or a tenth of the disk, negative: none.
 	Reserve int64
 	// Readers is the number of connections that read; 0: 4.
 	Readers int
@@ -62,7 +62,9 @@ type Options struct {
 
 const (
 	defaultReaders      = 4
-	defaultCheckpointAt = 12288 // 48 MiB
+	defaultCheckpointAt = 12288 // 48 MiB, but at most a 32nd of the disk
+	leastCheckpointAt   = 256
+	pageSize            = 4096 // bytes
 	defaultMaxBatch     = 512
 	queueSize           = 1024
 )
@@ -115,7 +117,6 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		pruner: pruner{busy: make(chan struct{}, 1)},
 	}
 	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
-	s.room.init(dir, options.Reserve, options.Free)
 	s.close = sync.OnceValue(s.shut)
 	if err := s.start(ctx); err != nil {
 		return nil, err
@@ -127,21 +128,32 @@ func setDefaults(o *Options) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Reserve == 0 {
-		o.Reserve = DefaultReserve
-	}
 	if o.Readers <= 0 {
 		o.Readers = defaultReaders
 	}
 	if o.vfs == "" {
 		o.vfs = logVFS
 	}
-	if o.checkpointAt <= 0 {
-		o.checkpointAt = defaultCheckpointAt
-	}
 	if o.maxBatch <= 0 {
 		o.maxBatch = defaultMaxBatch
 	}
+}
+
+// fitDisk sets what depends on the size of the disk.
+func (s *Store) fitDisk() error {
+	o := &s.options
+	_, size, err := diskSpace(o.Dir)
+	if err != nil {
+		return fmt.Errorf("measure the disk: %w", err)
+	}
+	if o.Reserve == 0 {
+		o.Reserve = min(DefaultReserve, size/10)
+	}
+	if o.checkpointAt <= 0 {
+		o.checkpointAt = int(max(leastCheckpointAt, min(defaultCheckpointAt, size/32/pageSize)))
+	}
+	s.room.init(o.Dir, o.Reserve, o.Free)
+	return nil
 }
 
 // start takes the directory, opens the database and starts the goroutines.
@@ -158,6 +170,9 @@ func (s *Store) start(ctx context.Context) (err error) {
 			s.lock.Close()
 		}
 	}()
+	if err := s.fitDisk(); err != nil {
+		return err
+	}
 	if err := createFile(s.path); err != nil {
 		return err
 	}

@@ -67,11 +67,18 @@ func (h *headroom) init(dir string, reserve int64, free func() (int64, error)) {
 }
 
 func (h *headroom) statfs() (int64, error) {
+	free, _, err := diskSpace(h.dir)
+	return free, err
+}
+
+// diskSpace is the space, in bytes, of the disk of a directory: what is left
+// for this process, and the whole.
+func diskSpace(dir string) (free, size int64, err error) {
 	var st unix.Statfs_t
-	if err := unix.Statfs(h.dir, &st); err != nil {
-		return 0, err
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, err
 	}
-	return int64(st.Bavail) * st.Frsize, nil
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }
 
 func (h *headroom) check() error {

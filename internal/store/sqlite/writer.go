@@ -95,7 +95,7 @@ type writer struct {
 }
 
 func (w *writer) open() error {
-	c, err := w.store.connect(w.store.options.vfs, sqlite3.OPEN_READWRITE, "page_size=4096", "synchronous=FULL",
+	c, err := w.store.connect(w.store.options.vfs, sqlite3.OPEN_READWRITE, fmt.Sprintf("page_size=%d", pageSize), "synchronous=FULL",
 		"temp_store=MEMORY", "cache_size=-8192", "foreign_keys=0")
 	if err != nil {
 		return err
