@@ -36,6 +36,7 @@ FUZZTIME ?= 20s
 fuzz:
 	$(GO) test ./internal/call -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/auth -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+	$(GO) test ./internal/ws -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 
 clean:
 	rm -rf bin

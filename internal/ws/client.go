@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -330,24 +329,4 @@ func (cl *client) authenticated(expires time.Time) {
 		cl.nextAt = now.Add(cl.server.HeartbeatInterval)
 	}
 	cl.setTimer(now)
-}
-
-// parse reads the frame of a request. A frame that is no request at all gives
-// a closeError; an operation that is no text counts as unknown.
-func parse(payload []byte) (protocol.Request, *closeError) {
-	var req protocol.Request
-	err := json.Unmarshal(payload, &req)
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrongType) && wrongType.Field == "op":
-		req.Op = ""
-	case errors.As(err, &wrongType) && wrongType.Field == "id":
-		req.ID = -1
-	case err != nil:
-		return req, &closeError{protocol.CloseProtocol, "a frame must be one JSON object with id, op and body"}
-	}
-	if req.ID < 0 || req.ID == 0 && req.Op != protocol.OpPing {
-		return req, &closeError{protocol.CloseProtocol, "id must be a positive integer"}
-	}
-	return req, nil
 }
