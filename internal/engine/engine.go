@@ -99,18 +99,22 @@ type Engine struct {
 	Options
 	apps map[uint32]App
 
-	mu     sync.Mutex
-	calls  map[call.ID]*entry               // live calls, and those being looked at
-	byUser map[userKey]map[call.ID]struct{} // live calls in which a user is active
-	users  map[userKey]*presence            // users with a session that is not offline
-	locks  [512]sync.Mutex                  // stripes: one user's logins and logouts run one by one
-	absent map[userKey]*time.Timer          // accepted users of advanced calls who are gone
-	lastID atomic.Int64                     // of events
-	ctx    context.Context                  // ends with Close
-	stop   context.CancelFunc
-	work   sync.WaitGroup // timers that are running, and the janitor
-	closed bool           // under mu: no new timers run
+	mu         sync.Mutex
+	calls      map[call.ID]*entry               // live calls, and those being looked at
+	byUser     map[userKey]map[call.ID]struct{} // live calls in which a user is active
+	users      map[userKey]*presence            // users with a session that is not offline
+	locks      [512]sync.Mutex                  // stripes: one user's logins and logouts run one by one
+	absent     map[userKey]*time.Timer          // accepted users of advanced calls who are gone
+	lastID     atomic.Int64                     // of events
+	complained atomic.Int64                     // when logRetry last logged an error, Unix seconds
+	ctx        context.Context                  // ends with Close
+	stop       context.CancelFunc
+	work       sync.WaitGroup // timers that are running, and the janitor
+	closed     bool           // under mu: no new timers run
 }
+
+// complainEvery is the least time, in seconds, between two errors of logRetry.
+const complainEvery = 10
 
 type userKey struct {
 	app  uint32
@@ -193,6 +197,18 @@ func (e *Engine) after(d time.Duration, f func()) *time.Timer {
 		defer e.work.Done()
 		f()
 	})
+}
+
+// logRetry logs a failure that will be tried again: once in a while as an
+// error, the others only for debugging. When the store fails, every timer
+// does, and a line for each would bury the first.
+func (e *Engine) logRetry(message string, args ...any) {
+	level := slog.LevelDebug
+	at := time.Now().Unix()
+	if last := e.complained.Load(); at-last >= complainEvery && e.complained.CompareAndSwap(last, at) {
+		level = slog.LevelError
+	}
+	e.Logger.Log(e.ctx, level, message, args...)
 }
 
 func now() call.Instant { return call.At(time.Now()) }

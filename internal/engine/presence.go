@@ -170,7 +170,7 @@ func (e *Engine) offline(key userKey, id call.SessionID) {
 	ev := e.userAction(UserAction{Session: rec, Name: name, Action: WentOffline})
 	commit := &store.SessionCommit{App: key.app, User: key.user, Put: []store.Session{rec}, Events: []*store.Event{ev}}
 	if err := e.Store.CommitSessions(e.ctx, commit); err != nil {
-		e.Logger.Error("a session could not be recorded as offline, it will be tried again",
+		e.logRetry("a session could not be recorded as offline, it will be tried again",
 			"app_id", key.app, "user_id", string(key.user), "session_id", string(id), "error", err)
 		e.after(retryDelay, func() { e.offline(key, id) })
 		return

@@ -49,7 +49,7 @@ func (e *Engine) expire(id call.ID) {
 		}
 		lost := e.connectionLost(userKey{c.rec.Call.App, c.rec.Call.Caller})
 		if err := e.apply(e.ctx, c, call.Expire{CallerLost: lost}, ignore); err != nil {
-			e.Logger.Error("a timer could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
+			e.logRetry("a timer could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
 			if !c.gone {
 				e.after(retryDelay, func() { e.expire(id) })
 			}
@@ -69,7 +69,7 @@ func (e *Engine) notice(app uint32, id call.ID, cmd call.Command) {
 	if err == nil || errors.As(err, &refused) {
 		return
 	}
-	e.Logger.Error("a change of presence could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
+	e.logRetry("a change of presence could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
 	e.after(retryDelay, func() { e.notice(app, id, cmd) })
 }
 
