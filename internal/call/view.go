@@ -29,8 +29,21 @@ func (c *Call) Ending(id UserID, device SessionID) (UserState, Reason) {
 			reason = AnsweredElsewhere
 		}
 	}
+	if reason == Unanswered && c.CancelledAll {
+		reason = c.cancelReason() // says more
+	}
 	if reason == "" {
 		reason = ByOperator // he rejected on this very device, and the others go on
 	}
 	return state, reason
+}
+
+// cancelReason says why everybody was cancelled.
+func (c *Call) cancelReason() Reason {
+	for i := range c.Users {
+		if reason := c.Users[i].CancelReason; reason != "" {
+			return reason
+		}
+	}
+	return Unanswered
 }

@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ringback/ringback/internal/call"
@@ -169,7 +170,7 @@ func TestAwayWhileItEnds(t *testing.T) {
 	back := s.dial()
 	reply := back.login(protocol.Login{
 		AppID: appID, UserID: "bob", Token: token(t, "bob", 1e12), SessionID: bob.session,
-		KnownCalls: []string{first.CallID, second.CallID, "77"},
+		KnownCalls: []string{first.CallID, second.CallID, "77", "spoilt"},
 	})
 	if !reply.Resumed || reply.SessionID != bob.session {
 		t.Errorf("not resumed: %+v", reply)
@@ -180,8 +181,9 @@ func TestAwayWhileItEnds(t *testing.T) {
 	want := []protocol.EndedCall{
 		{CallID: "77", Reason: protocol.ReasonUnknown},
 		{CallID: first.CallID, Version: 2, State: 3, Reason: protocol.ReasonCallerCancel},
+		{CallID: "spoilt", Reason: protocol.ReasonUnknown},
 	}
-	if len(reply.Ended) != 2 || reply.Ended[0] != want[0] || reply.Ended[1] != want[1] {
+	if !slices.Equal(reply.Ended, want) {
 		t.Errorf("ended %+v, want %+v", reply.Ended, want)
 	}
 	var snap protocol.Snapshot

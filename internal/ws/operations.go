@@ -49,6 +49,9 @@ func now() call.Instant { return call.At(time.Now()) }
 func (cl *client) actor() call.Actor { return call.Actor{User: cl.key.user, Session: cl.session} }
 
 func (cl *client) ping(req protocol.Request) error {
+	if err := decode(req, &struct{}{}); err != nil {
+		return err
+	}
 	cl.reply(req.ID, protocol.PingReply{ServerTimeMS: int64(now())}, nil)
 	return nil
 }
@@ -61,8 +64,7 @@ func (cl *client) login(req protocol.Request) error {
 	if err := decode(req, &in); err != nil {
 		return err
 	}
-	known, err := cl.checkLogin(in)
-	if err != nil {
+	if err := checkLogin(in); err != nil {
 		return err
 	}
 	cl.key = userKey{in.AppID, call.UserID(in.UserID)}
@@ -86,7 +88,7 @@ func (cl *client) login(req protocol.Request) error {
 	}
 	cl.in = true
 	defer cl.release()
-	snapshot, err := cl.snapshot(known)
+	snapshot, err := cl.snapshot(in.KnownCalls)
 	if err != nil {
 		cl.conn.close(protocol.CloseGoingAway, "the calls could not be read: reconnect")
 		return err
@@ -99,17 +101,17 @@ func (cl *client) login(req protocol.Request) error {
 	return nil
 }
 
-func (cl *client) checkLogin(in protocol.Login) ([]call.ID, error) {
+func checkLogin(in protocol.Login) error {
 	switch {
 	case !call.UserID(in.UserID).Valid():
-		return nil, protocol.Errorf(protocol.CodeInvalidParameter,
+		return protocol.Errorf(protocol.CodeInvalidParameter,
 			"user_id must be 1 to %d bytes of ASCII letters, digits, space and !#$%%&()+-:;<=.>?@[]^_{}|~", call.MaxUserID)
 	case len(in.UserName) > maxUserName || !utf8.ValidString(in.UserName):
-		return nil, protocol.Errorf(protocol.CodeInvalidParameter, "user_name has %d bytes, the limit is %d", len(in.UserName), maxUserName)
+		return protocol.Errorf(protocol.CodeInvalidParameter, "user_name has %d bytes, the limit is %d", len(in.UserName), maxUserName)
 	case in.Platform != "" && !slices.Contains(protocol.Platforms, in.Platform):
-		return nil, protocol.Errorf(protocol.CodeInvalidParameter, "platform %.20q is none of %v", in.Platform, protocol.Platforms)
+		return protocol.Errorf(protocol.CodeInvalidParameter, "platform %.20q is none of %v", in.Platform, protocol.Platforms)
 	}
-	return knownCalls(in.KnownCalls)
+	return nil
 }
 
 func (cl *client) tokenError(err error, invalid protocol.Code) error {
@@ -121,6 +123,9 @@ func (cl *client) tokenError(err error, invalid protocol.Code) error {
 }
 
 func (cl *client) logout(req protocol.Request) error {
+	if err := decode(req, &struct{}{}); err != nil {
+		return err
+	}
 	if err := cl.server.engine.Logout(cl.server.ctx, cl.key.app, cl.key.user, cl.session); err != nil {
 		return err
 	}
@@ -143,18 +148,6 @@ func (cl *client) renewToken(req protocol.Request) error {
 	return nil
 }
 
-func knownCalls(texts []string) ([]call.ID, error) {
-	ids := make([]call.ID, 0, len(texts))
-	for _, text := range texts {
-		id, err := callID(text)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
-}
-
 func callID(text string) (call.ID, error) {
 	id, err := call.ParseID(text)
 	if err != nil {
@@ -163,8 +156,19 @@ func callID(text string) (call.ID, error) {
 	return id, nil
 }
 
-// snapshot reads the user's calls while events are held.
-func (cl *client) snapshot(known []call.ID) (protocol.Snapshot, error) {
+// snapshot reads the user's calls while events are held. A known call whose ID
+// is none is as unknown as one that never was: what a device has kept must not
+// lock it out.
+func (cl *client) snapshot(shown []string) (protocol.Snapshot, error) {
+	var known []call.ID
+	var strange []protocol.EndedCall
+	for _, text := range shown {
+		if id, err := call.ParseID(text); err == nil {
+			known = append(known, id)
+		} else {
+			strange = append(strange, protocol.EndedCall{CallID: text, Reason: protocol.ReasonUnknown})
+		}
+	}
 	snap, err := cl.server.engine.Snapshot(cl.server.ctx, cl.key.app, cl.actor(), known, cl.seen)
 	if err != nil {
 		return protocol.Snapshot{}, err
@@ -180,6 +184,7 @@ func (cl *client) snapshot(known []call.ID) (protocol.Snapshot, error) {
 		}
 		out.Ended = append(out.Ended, over)
 	}
+	out.Ended = append(out.Ended, strange...)
 	return out, nil
 }
 
@@ -188,13 +193,9 @@ func (cl *client) callSync(req protocol.Request) error {
 	if err := decode(req, &in); err != nil {
 		return err
 	}
-	known, err := knownCalls(in.KnownCalls)
-	if err != nil {
-		return err
-	}
 	cl.hold()
 	defer cl.release()
-	snapshot, err := cl.snapshot(known)
+	snapshot, err := cl.snapshot(in.KnownCalls)
 	if err != nil {
 		return err
 	}

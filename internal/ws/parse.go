@@ -29,10 +29,18 @@ func parseAny(payload []byte) (protocol.Request, *closeError) {
 	case err != nil:
 		return req, &closeError{protocol.CloseProtocol, "a frame must be one JSON object with id, op and body"}
 	}
-	if req.ID < 0 || req.ID == 0 && req.Op != protocol.OpPing {
+	if req.ID < 0 || req.ID == 0 && (req.Op != protocol.OpPing || hasID(payload)) {
 		return req, &closeError{protocol.CloseProtocol, "id must be a positive integer"}
 	}
 	return req, nil
+}
+
+// hasID reports whether an object has an id at all.
+func hasID(payload []byte) bool {
+	var members map[string]json.RawMessage
+	json.Unmarshal(payload, &members) // it was read before
+	_, there := members["id"]
+	return there
 }
 
 // parseUsual reads a frame that is written as nearly all are,

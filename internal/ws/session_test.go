@@ -44,7 +44,7 @@ func TestLoginRefused(t *testing.T) {
 		{"long user ID", protocol.Login{AppID: appID, UserID: strings.Repeat("a", 33), Token: good}, protocol.CodeInvalidParameter},
 		{"long name", protocol.Login{AppID: appID, UserID: "alice", Token: good, UserName: strings.Repeat("n", 257)}, protocol.CodeInvalidParameter},
 		{"bad platform", protocol.Login{AppID: appID, UserID: "alice", Token: good, Platform: "TOASTER"}, protocol.CodeInvalidParameter},
-		{"bad known call", protocol.Login{AppID: appID, UserID: "alice", Token: good, KnownCalls: []string{"x"}}, protocol.CodeInvalidParameter},
+		{"bad known calls", map[string]any{"app_id": 1, "user_id": "alice", "token": good, "known_calls": []int{1}}, protocol.CodeInvalidParameter},
 		{"wrong type", map[string]any{"app_id": "1"}, protocol.CodeInvalidParameter},
 		{"app ID out of range", map[string]any{"app_id": -1}, protocol.CodeInvalidParameter},
 	}
@@ -139,6 +139,8 @@ func TestNotARequest(t *testing.T) {
 		"null":        `null`,
 		"no id":       `{"op":"call.query"}`,
 		"zero id":     `{"id":0,"op":"call.query"}`,
+		"ping 0":      `{"id":0,"op":"ping"}`,
+		"ping null":   `{"id":null,"op":"ping"}`,
 		"negative id": `{"id":-1,"op":"call.query"}`,
 		"text id":     `{"id":"1","op":"call.query"}`,
 		"fraction":    `{"id":1.5,"op":"call.query"}`,
@@ -248,7 +250,9 @@ func TestMalformedBodies(t *testing.T) {
 		{protocol.OpCallCancel, map[string]any{"call_id": made.CallID, "user_ids": []string{""}}, protocol.CodeInvalidParameter},
 		{protocol.OpCallQuery, map[string]any{"count": -1}, protocol.CodeInvalidParameter},
 		{protocol.OpCallQuery, map[string]any{"next_flag": int64(1) << 53}, protocol.CodeInvalidParameter},
-		{protocol.OpCallSync, map[string]any{"known_calls": []string{"x"}}, protocol.CodeInvalidParameter},
+		{protocol.OpCallSync, map[string]any{"known_calls": "x"}, protocol.CodeInvalidParameter},
+		{protocol.OpPing, "x", protocol.CodeInvalidParameter},
+		{protocol.OpLogout, []int{}, protocol.CodeInvalidParameter},
 	}
 	for _, tt := range tests {
 		alice.refused(tt.code, tt.op, tt.body)
