@@ -37,6 +37,10 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
+	if *file == "" && len(cfg.Apps) == 0 {
+		return &usageError{"serve", "there is nothing to serve: name a configuration with --config FILE, " +
+			"or set an app in the environment (RINGBACK_APPS_0_ID, RINGBACK_APPS_0_SECRET)"}
+	}
 	if *profile != "" {
 		if err := serveProfiles(ctx, *profile); err != nil {
 			return err
