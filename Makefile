@@ -29,7 +29,7 @@ test: setup check e2e
 
 # The built binary, from outside, and the demo page in a real browser.
 e2e:
-	RINGBACK_TEST_REQUIRE=browser $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
+	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
 
 # A short run of every fuzz target.
 FUZZTIME ?= 20s

@@ -13,7 +13,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -120,10 +119,6 @@ type userKey struct {
 	app  uint32
 	user call.UserID
 }
-
-// ErrServerFault is the error of commands that failed for a reason of the
-// server's own. Nothing is known to have happened.
-var ErrServerFault = errors.New("the server could not carry this out")
 
 // New makes an Engine. Call Start before anything else.
 func New(o Options) *Engine {

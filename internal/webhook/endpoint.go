@@ -18,9 +18,9 @@ const never = time.Duration(math.MaxInt64)
 // workers that bring it there.
 //
 // It owns deliveries, of which there are at most the Deliverer's capacity, or
-// half as many again after a load in strict order: of each it has the newest state, while the store may be
-// behind by results that are not yet written. It gives up a delivery when that
-// is finished and the store knows. Everything that the store has pending and
+// half as many again after a load in strict order. Of each it has the newest
+// state, while the store may be behind by results that are not yet written. It
+// gives up a delivery when that is finished and the store knows. Everything that the store has pending and
 // due before the horizon is owned; while the horizon lies in the future, a
 // delivery that is handed off cannot overtake another of its call, and goes
 // straight to the workers. Otherwise it stays in the store, and is loaded when
