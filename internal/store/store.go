@@ -14,7 +14,6 @@ package store
 import (
 	"context"
 	"errors"
-	"strconv"
 
 	"github.com/ringback/ringback/internal/call"
 )
@@ -30,6 +29,8 @@ var (
 	ErrUnknown = errors.New("store: outcome of the commit is unknown")
 	// ErrNotFound: there is no such record.
 	ErrNotFound = errors.New("store: not found")
+	// ErrUsed: the nonce was used before.
+	ErrUsed = errors.New("store: nonce was used before")
 	// ErrFull: there is no room; nothing was written.
 	ErrFull = errors.New("store: no space left")
 	// ErrClosed: the store was closed.
@@ -40,7 +41,11 @@ var (
 type Store interface {
 	Calls
 	Sessions
+	Events
 	Deliveries
+	Redeliveries
+	Apps
+	Traces
 	Upkeep
 	// Close finishes what is in flight and releases the store. Later calls
 	// give ErrClosed.
@@ -65,6 +70,8 @@ type Calls interface {
 	// the next of the page before; next is 0 at the end, and below 2^53.
 	// Calls made meanwhile move nothing on later pages.
 	CallsOf(ctx context.Context, app uint32, user call.UserID, flag int64, limit int) (calls []*call.Call, next int64, err error)
+	// SearchCalls lists calls, the newest first; see CallQuery.
+	SearchCalls(ctx context.Context, q CallQuery) (CallPage, error)
 	// Requested finds the call that a user's request made, if the request has
 	// not expired at now; else ErrNotFound.
 	Requested(ctx context.Context, app uint32, user call.UserID, requestID string, now call.Instant) (*Request, error)
@@ -114,36 +121,6 @@ func (e *DuplicateRequestError) Error() string {
 	return "store: request was made before, by call " + e.Earlier.Call.String()
 }
 
-// EventID identifies an event for ever: it is the key by which receivers tell
-// repetitions. IDs grow with time, and within a process strictly.
-type EventID int64
-
-// String gives the ID as receivers see it in webhook-id.
-func (id EventID) String() string { return "evt_" + strconv.FormatInt(int64(id), 10) }
-
-// Event is something that a business server may learn. It is stored once,
-// whether or not an endpoint is subscribed.
-type Event struct {
-	ID     EventID
-	App    uint32
-	Call   call.ID // 0: not about a call
-	Name   string  // the callback event
-	At     call.Instant
-	Fields []byte // JSON object: the callback's fields beyond the common ones
-	// Deliveries are the endpoints that are to get it.
-	Deliveries []Subscription
-}
-
-// Subscription is one endpoint's part in an event.
-type Subscription struct {
-	Endpoint EndpointID
-	Sequence int // 1, 2, 3 … per call and endpoint; 0: not about a call
-}
-
-// EndpointID is the number under which the store knows an endpoint, that is a
-// pair of app and URL. It is never used again for another.
-type EndpointID int64
-
 // Sessions keeps users and their sessions.
 type Sessions interface {
 	// CommitSessions writes a login, a resumption, a logout, an offline or the
@@ -154,6 +131,9 @@ type Sessions interface {
 	RegisterUsers(ctx context.Context, app uint32, users []User, now call.Instant) (existed []call.UserID, err error)
 	// Users reads what is known of users; unknown ones are left out.
 	Users(ctx context.Context, app uint32, ids []call.UserID) ([]UserRecord, error)
+	// ListUsers lists users whose ID begins with prefix, by ID, beginning
+	// after the given one, at most limit.
+	ListUsers(ctx context.Context, app uint32, prefix string, after call.UserID, limit int) ([]UserRecord, error)
 	// SessionsOf lists the sessions of a user, the earliest login first.
 	SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]Session, error)
 	// OpenSessions lists sessions that are not offline, by app, user and ID,
@@ -202,104 +182,6 @@ type SessionCommit struct {
 	Events []*Event
 }
 
-// Deliveries keeps what endpoints are due, and the log of attempts.
-type Deliveries interface {
-	// SyncApps makes the store's apps and endpoints those that are given.
-	// Pending deliveries of endpoints that are no longer there become failed.
-	// It gives the ID of every endpoint, in the order of apps and URLs; an
-	// endpoint that comes back has its old one.
-	SyncApps(ctx context.Context, apps []App, now call.Instant) ([][]EndpointID, error)
-	// RecordAttempts writes the results of attempts and where they leave their
-	// deliveries. A delivery that is no longer there is passed over.
-	RecordAttempts(ctx context.Context, attempts []Attempt) error
-	// PendingDeliveries lists what an endpoint still has to get and is due at
-	// or before the instant, by due time and event, at most limit. With
-	// strict, deliveries with an earlier pending one of the same call are left
-	// out.
-	PendingDeliveries(ctx context.Context, endpoint EndpointID, dueBy call.Instant, strict bool, limit int) ([]*Delivery, error)
-	// Backlogs says how much each endpoint with anything pending is due.
-	Backlogs(ctx context.Context) ([]Backlog, error)
-	// Attempts lists the attempts of one delivery, the first one first.
-	Attempts(ctx context.Context, key DeliveryKey) ([]Attempt, error)
-	// DeliveriesOf lists the deliveries of a call in the order of events.
-	DeliveriesOf(ctx context.Context, id call.ID) ([]*Delivery, error)
-}
-
-// App is an app as far as the store keeps it; its secret stays where it was
-// configured.
-type App struct {
-	ID        uint32
-	Name      string
-	Endpoints []string // URLs
-}
-
-// DeliveryKey identifies a delivery. Sequence is the event ID for an event
-// that is not about a call.
-type DeliveryKey struct {
-	Endpoint EndpointID
-	Call     call.ID
-	Sequence int64
-}
-
-// DeliveryState is where a delivery stands.
-type DeliveryState int
-
-// States of a delivery.
-const (
-	Pending   DeliveryState = 0
-	Delivered DeliveryState = 1
-	Failed    DeliveryState = 2 // given up, or its endpoint was removed; may be redelivered by hand
-)
-
-// Delivery is one event on its way to one endpoint.
-type Delivery struct {
-	Event    EventID
-	Endpoint EndpointID
-	App      uint32
-	Call     call.ID // 0: not about a call
-	Sequence int     // 0 when not about a call
-	Name     string
-	At       call.Instant // of the event
-	Fields   []byte
-
-	State    DeliveryState
-	Attempts int          // attempts made and recorded
-	Failures int          // those that count against the schedule
-	Due      call.Instant // of the next attempt, while pending
-}
-
-// Key identifies the delivery.
-func (d *Delivery) Key() DeliveryKey {
-	k := DeliveryKey{Endpoint: d.Endpoint, Call: d.Call, Sequence: int64(d.Sequence)}
-	if d.Call == 0 {
-		k.Sequence = int64(d.Event)
-	}
-	return k
-}
-
-// Attempt is one request that was made for a delivery, and where it left it.
-type Attempt struct {
-	Delivery DeliveryKey
-	Number   int // 1-based
-	Started  call.Instant
-	Duration int64  // milliseconds
-	Status   int    // HTTP status; 0: there was no answer
-	Error    string // why it failed; "" when it succeeded
-	Response string // the beginning of the answer's body, at most 1 KiB
-
-	State    DeliveryState // of the delivery after it
-	Failures int
-	Due      call.Instant // of the next attempt, while pending
-}
-
-// Backlog is what an endpoint is due.
-type Backlog struct {
-	Endpoint EndpointID
-	Pending  int
-	Oldest   call.Instant // when the oldest pending event happened
-	NextDue  call.Instant // when the next attempt is due
-}
-
 // Upkeep is what keeps a store healthy.
 type Upkeep interface {
 	// Ping reports whether the store answers and can write.
@@ -308,11 +190,12 @@ type Upkeep interface {
 	// room left that no new calls should begin: what is left is for the
 	// answers to those that live. It is cheap enough for every invitation.
 	Headroom() error
-	// LastEventID is the highest ID of any event, 0 when there is none.
-	LastEventID(ctx context.Context) (EventID, error)
+	// UseNonce remembers a nonce of an app until it expires. A second use
+	// before that gives ErrUsed, also on another node and after a restart.
+	UseNonce(ctx context.Context, app uint32, nonce string, expires, now call.Instant) error
 	// Prune deletes at most about limit records of calls that ended, of events
-	// without a call that happened, and of requests that expired, before the
-	// instant, with their deliveries and attempts. Live calls and pending
+	// without a call that happened, and of requests and nonces that expired,
+	// before the instant, with their deliveries, attempts and traces. Live calls and pending
 	// deliveries are left alone. It gives the number deleted; 0: nothing is
 	// left to delete. Short limits keep commits from waiting.
 	Prune(ctx context.Context, before call.Instant, limit int) (int, error)

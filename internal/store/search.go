@@ -1,0 +1,30 @@
+package store
+
+import "github.com/ringback/ringback/internal/call"
+
+// CallQuery says which calls to list, the newest first. The zero value of a
+// field leaves it open. As with a [DeliveryQuery], one search looks at a
+// bounded number of rows.
+type CallQuery struct {
+	App     uint32
+	User    call.UserID // is or was part of it; needs App
+	Live    bool        // only calls that have not ended
+	Outcome call.Outcome
+	From    call.Instant // created then or later
+	Until   call.Instant // created earlier
+	After   CallPlace    // where the page before ended
+	Limit   int          // at least 1
+}
+
+// CallPlace is a place in the order of calls; the zero place is before the
+// first.
+type CallPlace struct {
+	CreatedAt call.Instant
+	ID        call.ID
+}
+
+// CallPage is a part of what a search finds.
+type CallPage struct {
+	Calls []*call.Call
+	Next  CallPlace // zero: that was all
+}
