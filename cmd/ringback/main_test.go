@@ -143,7 +143,7 @@ func TestCheck(t *testing.T) {
 			[]string{"--config", warned},
 			0,
 			warned + " is valid\n",
-			"warning: " + warned + ":1: admin_token: the console is not part of this build, so this has no effect; remove it\n",
+			"warning: " + warned + ":1: admin_token: has only 1 characters, which can be guessed; make one with: openssl rand -hex 24\n",
 		},
 		{
 			nil,

@@ -39,7 +39,9 @@ func decide(c *Call, cmd Command, now Instant) (Event, []UserError, *RefusedErro
 		return create.decide(now)
 	}
 	if c == nil {
-		return nil, nil, refuse(NoSuchCall, "there is no such call")
+		refused := refuse(NoSuchCall, "there is no such call")
+		refused.NoCall = true
+		return nil, nil, refused
 	}
 	switch cmd := cmd.(type) {
 	case Receive:

@@ -24,6 +24,7 @@ const (
 type RefusedError struct {
 	Code    Code
 	Message string
+	NoCall  bool // there is no call of that ID
 }
 
 // Error gives the message and the code.

@@ -24,6 +24,8 @@ func (l *loader) check() {
 	l.checkTimes()
 	l.require(c.Limits.RequestsPerSecond > 0, "limits.requests_per_second", "is %d; it must be at least 1", c.Limits.RequestsPerSecond)
 	l.require(c.Limits.Burst > 0, "limits.burst", "is %d; it must be at least 1", c.Limits.Burst)
+	l.require(c.Limits.ServerAPI >= 0, "limits.server_api", "is %d; it must be at least 1, or 0 for no limit", c.Limits.ServerAPI)
+	l.checkAdminToken(c.AdminToken)
 	l.checkTLS(c.TLS)
 	for i, network := range c.Callbacks.AllowNetworks {
 		kind := neverCalled(network)
@@ -72,6 +74,11 @@ func (l *loader) checkListen(listen string) {
 	if _, err := netip.ParseAddr(host); err != nil {
 		l.require(!strings.ContainsAny(host, " /:@[]"), "listen", "%q has no valid host; write an address or a name, or nothing for all addresses", listen)
 	}
+}
+
+func (l *loader) checkAdminToken(token string) {
+	const advice = "make one with: openssl rand -hex 24"
+	l.require(printable(token) && !strings.Contains(token, " "), "admin_token", "has spaces or characters other than printable ASCII; %s", advice)
 }
 
 func (l *loader) checkTimes() {

@@ -33,6 +33,29 @@ func (l *loader) checkApp(key string, a *App) {
 	}
 }
 
+// Check gives what is wrong with an app that is not of a file; the keys are
+// those of the app.
+func (a *App) Check() []Problem {
+	l := &loader{cfg: Default()}
+	l.checkApp("", a)
+	return trimKeys(l.problems)
+}
+
+// Check gives what is wrong with an endpoint that is not of a file; the keys
+// are those of the endpoint.
+func (e *Endpoint) Check() []Problem {
+	l := &loader{cfg: Default()}
+	l.checkEndpoint("", e)
+	return trimKeys(l.problems)
+}
+
+func trimKeys(problems []Problem) []Problem {
+	for i := range problems {
+		problems[i].Key = strings.TrimPrefix(problems[i].Key, ".")
+	}
+	return problems
+}
+
 // checkSecret checks the secret of an app.
 func (l *loader) checkSecret(key, secret string) {
 	const advice = "make one with: openssl rand -hex 16"

@@ -27,8 +27,8 @@ type Config struct {
 	Store string `yaml:"store"`
 	NATS  string `yaml:"nats"`
 
-	// AdminToken is reserved for the console. This build has none and ignores
-	// it, with a warning.
+	// AdminToken is what the admin API asks for, as a bearer token: printable
+	// ASCII characters without spaces. Empty: that API is off.
 	AdminToken string `yaml:"admin_token"`
 
 	// HeartbeatInterval is how often a client gives a sign of life, at least
@@ -48,7 +48,7 @@ type Config struct {
 	// Positive.
 	SessionTTL time.Duration `yaml:"session_ttl"`
 
-	// Limits are those of one client connection.
+	// Limits are those of one client connection, and of the server API.
 	Limits Limits `yaml:"limits"`
 
 	// TLS makes the server speak TLS itself.
@@ -71,10 +71,15 @@ type Config struct {
 	origin origin
 }
 
-// Limits bound what one client connection may send.
+// Limits bound what clients and backends may send.
 type Limits struct {
-	RequestsPerSecond int `yaml:"requests_per_second"` // sustained, at least 1
-	Burst             int `yaml:"burst"`               // at once, at least 1
+	RequestsPerSecond int `yaml:"requests_per_second"` // of one client connection, sustained, at least 1
+	Burst             int `yaml:"burst"`               // of one client connection, at once, at least 1
+
+	// ServerAPI is how many requests a second the backend of an app may make
+	// for each action of the server API; 0: any number. The original product
+	// allows 20.
+	ServerAPI int `yaml:"server_api"`
 }
 
 // TLS names the PEM files of a certificate chain and its key. Both or none are
@@ -147,6 +152,7 @@ type Callbacks struct {
 // The limits of a configuration.
 const (
 	SecretLen         = 32  // characters of an app's secret
+	ShortAdminToken   = 16  // characters of an admin token that is not warned of
 	MaxName           = 64  // bytes of an app's name
 	MaxEndpointSecret = 256 // characters of an endpoint's secret
 	MaxURL            = 2048

@@ -94,7 +94,7 @@ func changed() *Config {
 		AbsenceTimeout:    90 * time.Second,
 		MaxCallDuration:   8 * time.Hour,
 		SessionTTL:        48 * time.Hour,
-		Limits:            Limits{RequestsPerSecond: 20, Burst: 40},
+		Limits:            Limits{RequestsPerSecond: 20, Burst: 40, ServerAPI: 20},
 		TrustedProxies:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 		Apps: []App{
 			{
@@ -149,6 +149,7 @@ func TestMistakes(t *testing.T) {
 		`:10: limits.burst: "many" is not a whole number; write one such as 400`,
 		`:10: limits.bursts: is not a setting; did you mean burst?`,
 		`:10: limits.requests_per_second: is 0; it must be at least 1`,
+		`:10: limits.server_api: is -1; it must be at least 1, or 0 for no limit`,
 		`:11: tls.key: is empty but tls.cert is set; set both, or none for plain HTTP`,
 		`:12: trusted_proxies[0]: 10.0.0.1 is an address, not a network; write 10.0.0.1/32`,
 		`:12: trusted_proxies[1]: 10.0.0.1/8 is an address within a network; write 10.0.0.0/8 for the network`,

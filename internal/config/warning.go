@@ -18,11 +18,11 @@ func (c *Config) Warnings() []Problem {
 	warn := func(key, format string, args ...any) {
 		list = append(list, c.origin.problem(key, fmt.Sprintf(format, args...)))
 	}
-	if c.AdminToken != "" {
-		warn("admin_token", "the console is not part of this build, so this has no effect; remove it")
+	if n := len(c.AdminToken); n > 0 && n < ShortAdminToken {
+		warn("admin_token", "has only %d characters, which can be guessed; make one with: openssl rand -hex 24", n)
 	}
-	if len(c.Apps) == 0 {
-		warn("apps", "there is no app, so nobody can log in; add one with an id and a secret")
+	if len(c.Apps) == 0 && c.AdminToken == "" {
+		warn("apps", "there is no app, so nobody can log in; add one with an id and a secret, or set admin_token and make one at run time")
 	}
 	for i, network := range c.TrustedProxies {
 		if network.Bits() == 0 {

@@ -34,7 +34,7 @@ apps:
   - {url: "http://8.8.8.8/", secret: hunter2}
 callbacks: {allow_networks: [192.168.1.2/32]}
 `)
-	want := strings.ReplaceAll(`FILE:1: admin_token: the console is not part of this build, so this has no effect; remove it
+	want := strings.ReplaceAll(`FILE:1: admin_token: has only 7 characters, which can be guessed; make one with: openssl rand -hex 24
 FILE:2: trusted_proxies[1]: every client is trusted to say what its address is; name the networks of your proxies only
 FILE:5: apps[0].secret: is the one of the documentation, which everybody knows; make one with: openssl rand -hex 16
 FILE:7: apps[0].callbacks[0].secret: is not set, so callbacks are signed with the app's secret, and whoever checks them can log in as anybody; a separate one is safer

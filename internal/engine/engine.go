@@ -70,9 +70,7 @@ const MaxSessions = 10
 
 // App is what the engine needs to know of an app.
 type App struct {
-	ID          uint32
 	LoginPolicy string
-	InvitedOnly bool // only invited users may join calls
 }
 
 // Options configure an Engine. All fields but Observe are needed.
@@ -80,7 +78,7 @@ type Options struct {
 	Store     Store
 	Devices   Devices
 	Callbacks Callbacks
-	Apps      []App
+	App       func(id uint32) (App, bool) // as it is at this moment
 	Logger    *slog.Logger
 
 	HeartbeatTimeout time.Duration // until a lost session is offline
@@ -96,7 +94,6 @@ type Options struct {
 // Engine runs calls. Its methods may be called concurrently.
 type Engine struct {
 	Options
-	apps map[uint32]App
 
 	mu         sync.Mutex
 	calls      map[call.ID]*entry               // live calls, and those being looked at
@@ -124,14 +121,10 @@ type userKey struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		Options: o,
-		apps:    make(map[uint32]App),
 		calls:   make(map[call.ID]*entry),
 		byUser:  make(map[userKey]map[call.ID]struct{}),
 		users:   make(map[userKey]*presence),
 		absent:  make(map[userKey]*time.Timer),
-	}
-	for _, app := range o.Apps {
-		e.apps[app.ID] = app
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e

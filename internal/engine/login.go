@@ -55,7 +55,8 @@ func (e *Engine) Login(ctx context.Context, in Login) (id call.SessionID, resume
 		name:    in.Name,
 		device:  in.Device,
 	}
-	out := pushedOut(e.apps[in.App].LoginPolicy, known, in.Platform)
+	app, _ := e.App(in.App)
+	out := pushedOut(app.LoginPolicy, known, in.Platform)
 	commit := &store.SessionCommit{App: in.App, User: in.User, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
 	for _, old := range out {
 		commit.Drop = append(commit.Drop, old.ID)
@@ -142,6 +143,39 @@ func (e *Engine) Logout(ctx context.Context, app uint32, user call.UserID, id ca
 		e.left(key)
 	}
 	return nil
+}
+
+// Kick ends a session from outside, as an operator does: its device is told
+// why, and the session is gone for good. It reports whether there was such a
+// session, online or offline.
+func (e *Engine) Kick(ctx context.Context, app uint32, user call.UserID, id call.SessionID, reason string) (bool, error) {
+	key := userKey{app, user}
+	unlock := e.lockUser(key)
+	defer unlock()
+	known, err := e.Store.SessionsOf(ctx, app, user)
+	if err != nil {
+		return false, fmt.Errorf("reading sessions of %s: %w", user, err)
+	}
+	i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == id })
+	if i < 0 {
+		return false, nil
+	}
+	ev := e.userAction(UserAction{Session: known[i], Action: LoggedOut, Reason: ReasonKicked})
+	commit := &store.SessionCommit{App: app, User: user, Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
+	if err := e.Store.CommitSessions(ctx, commit); err != nil {
+		return false, fmt.Errorf("recording the end of a session of %s: %w", user, err)
+	}
+	e.Callbacks.HandOff(commit.Events)
+	out, gone := e.leave(key, id)
+	for _, s := range out {
+		if s.device != nil {
+			s.device.Kick(reason)
+		}
+	}
+	if gone {
+		e.left(key)
+	}
+	return true, nil
 }
 
 // pushedOut picks the sessions for which the policy has no room beside a new

@@ -3,13 +3,16 @@ package ws
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/trace"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -68,11 +71,7 @@ func (cl *client) login(req protocol.Request) error {
 		return err
 	}
 	cl.key = userKey{in.AppID, call.UserID(in.UserID)}
-	app, ok := cl.server.apps[in.AppID]
-	if !ok {
-		return protocol.Errorf(protocol.CodeTokenInvalid, "no app %d on this server", in.AppID)
-	}
-	expires, err := cl.server.Verify(in.Token, in.AppID, in.UserID, app.Secret, time.Now())
+	expires, err := cl.verify(in.Token)
 	if err != nil {
 		return cl.tokenError(err, protocol.CodeTokenInvalid)
 	}
@@ -114,7 +113,31 @@ func checkLogin(in protocol.Login) error {
 	return nil
 }
 
+// verify checks a token of the client's user with the secrets of his app.
+func (cl *client) verify(token string) (expires time.Time, err error) {
+	app, ok := cl.server.App(cl.key.app)
+	if !ok || len(app.Secrets) == 0 {
+		return time.Time{}, protocol.Errorf(protocol.CodeTokenInvalid, "no app %d on this server", cl.key.app)
+	}
+	for _, secret := range app.Secrets {
+		expires, err = cl.server.Verify(token, cl.key.app, string(cl.key.user), secret, time.Now())
+		if code := cl.server.Refusal(err); err == nil || code != protocol.CodeTokenInvalid {
+			return expires, err // it was made with this secret
+		}
+	}
+	return expires, err
+}
+
+func (cl *client) invitedOnly() bool {
+	app, _ := cl.server.App(cl.key.app)
+	return app.InvitedOnly
+}
+
 func (cl *client) tokenError(err error, invalid protocol.Code) error {
+	var wire *protocol.Error
+	if errors.As(err, &wire) {
+		return err
+	}
 	code := cl.server.Refusal(err)
 	if code == 0 || code == protocol.CodeTokenInvalid {
 		code = invalid
@@ -139,7 +162,7 @@ func (cl *client) renewToken(req protocol.Request) error {
 	if err := decode(req, &in); err != nil {
 		return err
 	}
-	expires, err := cl.server.Verify(in.Token, cl.key.app, string(cl.key.user), cl.server.apps[cl.key.app].Secret, time.Now())
+	expires, err := cl.verify(in.Token)
 	if err != nil {
 		return cl.tokenError(err, protocol.CodeRenewedTokenInvalid)
 	}
@@ -176,6 +199,7 @@ func (cl *client) snapshot(shown []string) (protocol.Snapshot, error) {
 	out := protocol.Snapshot{Calls: make([]protocol.Call, 0, len(snap.Live)), Ended: make([]protocol.EndedCall, 0, len(snap.Over))}
 	for _, c := range snap.Live {
 		out.Calls = append(out.Calls, viewCall(c, cl.key.user, now()))
+		cl.trace(c.ID, trace.Entry{Kind: trace.CaughtUp, Version: c.Version})
 	}
 	for _, end := range snap.Over {
 		over := protocol.EndedCall{CallID: end.ID.String(), State: int(end.State), Reason: string(end.Reason)}
@@ -270,14 +294,18 @@ func (cl *client) callReject(req protocol.Request) error {
 }
 
 func (cl *client) callReceived(req protocol.Request) error {
+	ack := cl.ackVersion(req.ID)
 	return cl.act(req, func(protocol.CallAction, []byte) call.Command {
 		return call.Receive{Actor: cl.actor()}
-	}, cl.ackVersion(req.ID))
+	}, func(r call.Result) {
+		cl.trace(r.Call.ID, trace.Entry{Kind: trace.Confirmed, Version: r.Call.Version})
+		ack(r)
+	})
 }
 
 func (cl *client) callJoin(req protocol.Request) error {
 	return cl.act(req, func(in protocol.CallAction, _ []byte) call.Command {
-		return call.Join{Actor: cl.actor(), ExtendedData: in.ExtendedData, InvitedOnly: cl.server.apps[cl.key.app].InvitedOnly}
+		return call.Join{Actor: cl.actor(), ExtendedData: in.ExtendedData, InvitedOnly: cl.invitedOnly()}
 	}, func(r call.Result) {
 		at := now()
 		reply := protocol.JoinReply{Call: viewCall(r.Call, cl.key.user, at), JoinTimeMS: int64(at)}
@@ -371,7 +399,24 @@ func (cl *client) act(req protocol.Request, command func(protocol.CallAction, []
 }
 
 func (cl *client) do(id call.ID, cmd call.Command, ack func(call.Result)) error {
-	return cl.server.engine.Do(cl.server.ctx, cl.key.app, id, cmd, ack)
+	return cl.refusal(id, cmd, cl.server.engine.Do(cl.server.ctx, cl.key.app, id, cmd, ack))
+}
+
+// refusal passes an error on, and traces it if the call's rules refused the
+// command: who asks why a device did not ring looks for that, too.
+func (cl *client) refusal(id call.ID, cmd call.Command, err error) error {
+	var refused *call.RefusedError
+	if errors.As(err, &refused) && !refused.NoCall && refused.Code != call.NotInCall {
+		name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", cmd), "call."))
+		cl.trace(id, trace.Entry{Kind: trace.Refused, Event: name, Code: int(refused.Code)})
+	}
+	return err
+}
+
+// trace notes something between this device and the server.
+func (cl *client) trace(id call.ID, e trace.Entry) {
+	e.At, e.User, e.Session = now(), cl.key.user, cl.session
+	cl.server.Trace(id, e)
 }
 
 func (cl *client) ackVersion(id int64) func(call.Result) {

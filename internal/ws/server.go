@@ -18,6 +18,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/trace"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -35,14 +36,14 @@ type Engine interface {
 
 // App is what the protocol needs to know of an app.
 type App struct {
-	ID          uint32
-	Secret      string
-	InvitedOnly bool // only invited users may join calls
+	Secrets     []string // that sign login tokens; several while one is replaced
+	InvitedOnly bool     // only invited users may join calls
 }
 
 // Options configure a Server.
 type Options struct {
-	Apps              []App
+	// App finds an app, as it is at this moment.
+	App               func(id uint32) (App, bool)
 	Logger            *slog.Logger
 	HeartbeatInterval time.Duration  // between the pings of the server
 	HeartbeatTimeout  time.Duration  // without a sign of life, until a connection counts as lost
@@ -57,6 +58,9 @@ type Options struct {
 	// operation ("" if unknown) and code (0: it was carried out). It must not
 	// block.
 	Observe func(op string, code protocol.Code, took time.Duration)
+	// Trace, if set, is told what devices were sent and said about a call. It
+	// must not block.
+	Trace func(id call.ID, entries ...trace.Entry)
 }
 
 // loginLimit is the time that a connection has to log in.
@@ -67,7 +71,6 @@ const loginLimit = 10 * time.Second
 type Server struct {
 	Options
 	engine Engine
-	apps   map[uint32]App
 	hub    hub
 
 	fullLogged atomic.Int64 // when it was last logged that the store is full, Unix seconds
@@ -83,9 +86,9 @@ type Server struct {
 // New makes a Server. Serve must be called with the engine before the first
 // connection comes.
 func New(o Options) *Server {
-	s := &Server{Options: o, apps: make(map[uint32]App), open: make(map[*client]struct{})}
-	for _, app := range o.Apps {
-		s.apps[app.ID] = app
+	s := &Server{Options: o, open: make(map[*client]struct{})}
+	if s.Trace == nil {
+		s.Trace = func(call.ID, ...trace.Entry) {}
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/trace"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -12,7 +13,7 @@ import (
 // the one place that says which device learns what of a call; the rows follow
 // the event table of the client protocol.
 func (s *Server) Tell(t engine.Transition) {
-	m := mail{hub: &s.hub, c: t.After}
+	m := mail{hub: &s.hub, c: t.After, at: now()}
 	switch e := t.Event.(type) {
 	case call.CallCreated:
 		m.call(protocol.EventCallCreated, e.User)
@@ -22,6 +23,9 @@ func (s *Server) Tell(t engine.Transition) {
 	case call.InvitationReceived:
 		m.changed("", e.User)
 	case call.InvitationsUnconfirmed:
+		for _, id := range e.Users {
+			m.note(trace.Unconfirmed, id, "", "")
+		}
 		m.changed("", e.Users...)
 	case call.CallAccepted:
 		m.answered(e.Actor, "accepted")
@@ -53,6 +57,7 @@ func (s *Server) Tell(t engine.Transition) {
 		m.ended()
 	}
 	m.send()
+	s.Trace(m.c.ID, m.sent...)
 }
 
 // mail collects the frames of one transition, then has each connection write
@@ -61,18 +66,30 @@ type mail struct {
 	hub     *hub
 	c       *call.Call
 	touched []*client
+	at      call.Instant
+	sent    []trace.Entry
 }
 
 // call sends a user's devices the whole call.
 func (m *mail) call(event string, to call.UserID) {
 	clients := m.hub.of(userKey{m.c.App, to})
 	if len(clients) == 0 {
+		if event == protocol.EventCallInvited {
+			m.note(trace.Absent, to, "", event)
+		}
 		return
 	}
-	frame := eventFrame(event, viewCall(m.c, to, now()))
+	frame := eventFrame(event, viewCall(m.c, to, m.at))
 	for _, cl := range clients {
-		m.queue(cl, frame)
+		m.queue(cl, event, frame)
 	}
+}
+
+// note adds to the trace of the call.
+func (m *mail) note(kind trace.Kind, user call.UserID, session call.SessionID, event string) {
+	m.sent = append(m.sent, trace.Entry{
+		At: m.at, Kind: kind, User: user, Session: session, Event: event, Version: m.c.Version,
+	})
 }
 
 func (m *mail) invited(ids []call.UserID) {
@@ -88,7 +105,7 @@ func (m *mail) changed(also call.UserID, ids ...call.UserID) {
 	frame := m.usersChanged(ids)
 	for i := range m.c.Users {
 		if u := &m.c.Users[i]; u.State.Active() || u.ID == also {
-			m.toClients(u.ID, "", frame)
+			m.toClients(u.ID, "", protocol.EventCallUsersChanged, frame)
 		}
 	}
 }
@@ -99,12 +116,12 @@ func (m *mail) quit(a call.Actor) {
 	frame := m.usersChanged([]call.UserID{a.User})
 	for i := range m.c.Users {
 		if u := &m.c.Users[i]; u.State.Active() {
-			m.toClients(u.ID, "", frame)
+			m.toClients(u.ID, "", protocol.EventCallUsersChanged, frame)
 		}
 	}
 	for _, cl := range m.hub.of(userKey{m.c.App, a.User}) {
 		if cl.session == a.Session {
-			m.queue(cl, frame)
+			m.queue(cl, protocol.EventCallUsersChanged, frame)
 		}
 	}
 }
@@ -133,7 +150,7 @@ func (m *mail) ended() {
 	})
 	for i := range m.c.Users {
 		if u := &m.c.Users[i]; u.State.Active() {
-			m.toClients(u.ID, "", frame)
+			m.toClients(u.ID, "", protocol.EventCallEnded, frame)
 		}
 	}
 }
@@ -141,19 +158,20 @@ func (m *mail) ended() {
 // toUser sends an event to all devices of a user but one.
 func (m *mail) toUser(id call.UserID, except call.SessionID, event string, body any) {
 	if len(m.hub.of(userKey{m.c.App, id})) > 0 {
-		m.toClients(id, except, eventFrame(event, body))
+		m.toClients(id, except, event, eventFrame(event, body))
 	}
 }
 
-func (m *mail) toClients(id call.UserID, except call.SessionID, frame []byte) {
+func (m *mail) toClients(id call.UserID, except call.SessionID, event string, frame []byte) {
 	for _, cl := range m.hub.of(userKey{m.c.App, id}) {
 		if except == "" || cl.session != except {
-			m.queue(cl, frame)
+			m.queue(cl, event, frame)
 		}
 	}
 }
 
-func (m *mail) queue(cl *client, frame []byte) {
+func (m *mail) queue(cl *client, event string, frame []byte) {
+	m.note(trace.Sent, cl.key.user, cl.session, event)
 	cl.event(m.c.ID, frame)
 	for _, other := range m.touched {
 		if other == cl {
