@@ -133,7 +133,7 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 	if err != nil {
 		return err
 	}
-	t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event}
+	t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event, Errors: res.Errors}
 	switch {
 	case res.Event == nil:
 		ack(res)

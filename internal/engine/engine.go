@@ -36,6 +36,7 @@ type Transition struct {
 	Before *call.Call // nil for a new call
 	After  *call.Call
 	Event  call.Event
+	Errors []call.UserError // users whom the command named in vain
 }
 
 // Devices tells devices what happened. Tell is called in the order of

@@ -85,7 +85,7 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 	e.calls[cmd.ID] = c
 	e.mu.Unlock()
 	c.rec.Call = res.Call
-	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event}, request, func() { ack(res) })
+	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, Errors: res.Errors}, request, func() { ack(res) })
 	c.mu.Unlock()
 	if err != nil {
 		return err

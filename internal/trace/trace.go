@@ -18,6 +18,7 @@ type Kind string
 // Kinds of entries.
 const (
 	Sent        Kind = "sent"        // an event was sent to a device that was connected
+	LeftOut     Kind = "left_out"    // a user was to be invited and could not be
 	Absent      Kind = "absent"      // an invitee had no connected device when he was invited
 	CaughtUp    Kind = "caught_up"   // a device that logged in or synchronised was given the live call
 	Confirmed   Kind = "confirmed"   // a device said that it has got the invitation
@@ -33,7 +34,7 @@ type Entry struct {
 	Session call.SessionID `json:"s,omitempty"`
 	Event   string         `json:"e,omitempty"` // that was sent, or the operation that was refused
 	Version int64          `json:"v,omitempty"` // of the call
-	Code    int            `json:"c,omitempty"` // of a refusal
+	Code    int            `json:"c,omitempty"` // of a refusal, or why somebody was left out
 }
 
 // repeats reports whether an entry says what the one before it said.

@@ -14,6 +14,7 @@ import (
 // the event table of the client protocol.
 func (s *Server) Tell(t engine.Transition) {
 	m := mail{hub: &s.hub, c: t.After, at: now()}
+	m.leftOut(t)
 	switch e := t.Event.(type) {
 	case call.CallCreated:
 		m.call(protocol.EventCallCreated, e.User)
@@ -82,6 +83,16 @@ func (m *mail) call(event string, to call.UserID) {
 	frame := eventFrame(event, viewCall(m.c, to, m.at))
 	for _, cl := range clients {
 		m.queue(cl, event, frame)
+	}
+}
+
+// leftOut notes who was to be invited and could not be.
+func (m *mail) leftOut(t engine.Transition) {
+	switch t.Event.(type) {
+	case call.CallCreated, call.UsersInvited:
+		for _, e := range t.Errors {
+			m.sent = append(m.sent, trace.Entry{At: m.at, Kind: trace.LeftOut, User: e.User, Version: m.c.Version, Code: int(e.Code)})
+		}
 	}
 }
 
