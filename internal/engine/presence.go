@@ -42,6 +42,24 @@ func (e *Engine) connectionLost(key userKey) bool {
 	return p != nil && !slices.ContainsFunc(p.sessions, func(s *session) bool { return s.device != nil })
 }
 
+// Connected lists the sessions of a user that have a connection at this
+// moment.
+func (e *Engine) Connected(app uint32, user call.UserID) []call.SessionID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.users[userKey{app, user}]
+	if p == nil {
+		return nil
+	}
+	var ids []call.SessionID
+	for _, s := range p.sessions {
+		if s.device != nil {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
 // find gives a session that is not offline, or nil; Engine.mu is held.
 func (e *Engine) find(key userKey, id call.SessionID) *session {
 	if p := e.users[key]; p != nil {

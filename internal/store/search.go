@@ -9,6 +9,7 @@ type CallQuery struct {
 	App     uint32
 	User    call.UserID // is or was part of it; needs App
 	Live    bool        // only calls that have not ended
+	Ended   bool        // only calls that have
 	Outcome call.Outcome
 	From    call.Instant // created then or later
 	Until   call.Instant // created earlier

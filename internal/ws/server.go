@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/peer"
 	"github.com/ringback/ringback/internal/trace"
 	"github.com/ringback/ringback/protocol"
 )
@@ -124,34 +123,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	nc.SetDeadline(time.Time{})
-	c := newClient(s, newConn(nc, rw.Reader), remoteAddress(r, s.TrustedProxies))
+	c := newClient(s, newConn(nc, rw.Reader), peer.Address(r, s.TrustedProxies))
 	if !s.enter(c) {
 		c.conn.close(protocol.CloseGoingAway, "the server is going away")
 	} else if hs.Protocol != protocol.Subprotocol {
 		c.conn.close(protocol.CloseProtocol, "ask for the subprotocol "+protocol.Subprotocol)
 	}
-}
-
-// remoteAddress is the address of the peer: the last one that no trusted
-// proxy has.
-func remoteAddress(r *http.Request, trusted []netip.Prefix) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	addr := peer.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		if !slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) }) {
-			break
-		}
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = hop.Unmap()
-	}
-	return addr.String()
 }
 
 // enter starts the reader of a connection.
