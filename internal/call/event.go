@@ -120,6 +120,18 @@ func (UserJoined) event()             {}
 func (UserQuit) event()               {}
 func (CallEnded) event()              {}
 
+// By gives who brought the event about. It is the zero Actor for what happened
+// by itself, such as a timeout, and has no session when somebody was gone.
+func By(e Event) Actor {
+	if a, ok := e.(interface{ by() Actor }); ok {
+		return a.by()
+	}
+	return Actor{}
+}
+
+// by is a method of every event that embeds an Actor.
+func (a Actor) by() Actor { return a }
+
 // Soft reports whether the event's record may wait for the next commit of its
 // call: it answers at once, does not raise the version, and its loss in a
 // crash does no harm.

@@ -246,7 +246,8 @@ func (e *Engine) revive(id call.ID) {
 func (e *Engine) events(rec *store.CallRecord, t Transition) []*store.Event {
 	events := e.Callbacks.Events(t)
 	for _, ev := range events {
-		ev.ID, ev.App, ev.Call, ev.At = e.nextEventID(), t.After.App, t.After.ID, now()
+		ev.App, ev.Call, ev.At = t.After.App, t.After.ID, now()
+		ev.Version, ev.Actor = t.After.Version, call.By(t.Event)
 		for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
 			if rec.Sequences == nil {
 				rec.Sequences = make(map[store.EndpointID]int)

@@ -102,7 +102,6 @@ type Engine struct {
 	users      map[userKey]*presence            // users with a session that is not offline
 	locks      [512]sync.Mutex                  // stripes: one user's logins and logouts run one by one
 	absent     map[userKey]*time.Timer          // accepted users of advanced calls who are gone
-	lastID     atomic.Int64                     // of events
 	complained atomic.Int64                     // when logRetry last logged an error, Unix seconds
 	ctx        context.Context                  // ends with Close
 	stop       context.CancelFunc
@@ -135,11 +134,6 @@ func New(o Options) *Engine {
 // connection now, every live call gets its timers back, and what came due
 // while the server was down happens at once.
 func (e *Engine) Start(ctx context.Context) error {
-	last, err := e.Store.LastEventID(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the last event: %w", err)
-	}
-	e.lastID.Store(int64(last))
 	if err := e.loadSessions(ctx); err != nil {
 		return fmt.Errorf("loading sessions: %w", err)
 	}
@@ -204,21 +198,6 @@ func now() call.Instant { return call.At(time.Now()) }
 
 // until is the time from now to an instant, 0 when it has passed.
 func until(i call.Instant) time.Duration { return max(0, time.Until(i.Time())) }
-
-// eventEpoch is where event IDs begin to count, in Unix microseconds.
-const eventEpoch = 1_704_067_200_000_000 // 2024-01-01
-
-// nextEventID gives an ID above all before, also above those of earlier runs
-// as long as the clock does not go back by more than it was down.
-func (e *Engine) nextEventID() store.EventID {
-	for {
-		last := e.lastID.Load()
-		id := max(last+1, (time.Now().UnixMicro()-eventEpoch)<<10)
-		if e.lastID.CompareAndSwap(last, id) {
-			return store.EventID(id)
-		}
-	}
-}
 
 // random gives 64 bits that cannot be guessed.
 func random() uint64 {

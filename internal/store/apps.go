@@ -20,14 +20,18 @@ type Apps interface {
 	// ManagedApps lists the apps that were made at run time, by ID.
 	ManagedApps(ctx context.Context) ([]ManagedApp, error)
 	// CommitApp writes an app that was made at run time, as a whole.
-	// Endpoints without an ID get one, in place; those of the app that are
-	// not given are removed, as by SyncApps. Errors: ErrConflict when the
-	// stored version is not Prior, *AppTakenError.
+	// Endpoints are set, in place, to what is stored then, with their IDs, of
+	// which those that came back have their old ones; those of the app that
+	// are not given are removed, as by SyncApps. The version becomes Prior+1,
+	// in place. Errors, after which nothing has changed: ErrConflict when the
+	// stored version is not Prior, *AppTakenError, others when an endpoint is
+	// given with an ID that is not its own.
 	CommitApp(ctx context.Context, c *AppCommit) error
 	// ListEndpoints lists all endpoints there ever were, by ID.
 	ListEndpoints(ctx context.Context) ([]EndpointRecord, error)
-	// PauseEndpoint sets whether an endpoint is paused; ErrNotFound. The
-	// audit entry goes into the same transaction.
+	// PauseEndpoint sets whether an endpoint is paused; ErrNotFound when there
+	// is none, or it was removed. The audit entry, if any, goes into the same
+	// transaction.
 	PauseEndpoint(ctx context.Context, id EndpointID, paused bool, audit *Audit) error
 	// AddAudit writes what somebody did, and sets its ID.
 	AddAudit(ctx context.Context, audit *Audit) error
@@ -69,7 +73,8 @@ type EndpointRecord struct {
 }
 
 // AppCommit is what [Apps.CommitApp] writes. Whether an endpoint is paused is
-// left alone for those that exist.
+// left alone for those that exist, and taken as given for those that are new
+// or come back. (Endpoints of the configuration file come back unpaused.)
 type AppCommit struct {
 	ManagedApp
 	Prior int64 // the version that the stored app must have; 0: there must be none

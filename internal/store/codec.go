@@ -51,6 +51,18 @@ func DecodeUserErrors(data []byte) ([]call.UserError, error) {
 	return errors, nil
 }
 
+// EncodeQuery gives the stored form of a redelivery's query.
+func EncodeQuery(q *DeliveryQuery) []byte { return mustEncode(queryDoc(*q)) }
+
+// DecodeQuery reads what [EncodeQuery] has written.
+func DecodeQuery(data []byte) (DeliveryQuery, error) {
+	var doc queryDoc
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return DeliveryQuery{}, fmt.Errorf("decode query of a redelivery: %w", err)
+	}
+	return DeliveryQuery(doc), nil
+}
+
 func mustEncode(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -118,4 +130,17 @@ type userDoc struct {
 	LastOp       call.Op        `json:"lo,omitzero"`
 	LastBy       call.SessionID `json:"lb,omitzero"`
 	Earlier      []call.Deed    `json:"e,omitzero"`
+}
+
+type queryDoc struct {
+	App      uint32          `json:"a,omitzero"`
+	Call     call.ID         `json:"c,omitzero"`
+	Endpoint EndpointID      `json:"p,omitzero"`
+	Event    string          `json:"e,omitzero"`
+	States   []DeliveryState `json:"s,omitzero"`
+	From     EventID         `json:"f,omitzero"`
+	Until    EventID         `json:"u,omitzero"`
+	After    DeliveryPlace   `json:"r,omitzero"`
+	Oldest   bool            `json:"o,omitzero"`
+	Limit    int             `json:"l,omitzero"`
 }

@@ -110,7 +110,8 @@ type Backlog struct {
 //
 // One search looks at a bounded number of rows, so that it takes about the
 // same time however many there are: a page may have fewer deliveries than the
-// limit, even none, and still not be the last.
+// limit, even none, and still not be the last. Endpoints count with the app
+// that they belong to, also those that were removed.
 type DeliveryQuery struct {
 	App      uint32
 	Call     call.ID
@@ -138,7 +139,8 @@ type DeliveryPage struct {
 }
 
 // LoggedDelivery is a delivery and its latest attempt, if there was one. The
-// attempt lacks Header, Response and Request.
+// attempt lacks Header, Response and Request, and what it left behind in
+// Failures and Due: the delivery itself says where it stands.
 type LoggedDelivery struct {
 	Delivery
 	Latest *Attempt
@@ -149,10 +151,14 @@ type Redeliveries interface {
 	// Redeliver makes deliveries pending and due now, with a fresh schedule
 	// but going on in the count of attempts, and gives those that it made so.
 	// Passed over are those that are pending already, that do not exist, or
-	// whose endpoint was removed. With a job, its Done and Skipped are added
-	// to, in place, and the job is written in the same transaction.
+	// whose endpoint was removed. The attempts made so far stay as they are.
+	// With a job, its Done and Skipped are added to, in place, and the job is
+	// written as given in the same transaction; as with PutRedelivery,
+	// ErrNotFound and ErrConflict leave everything as it was.
 	Redeliver(ctx context.Context, keys []DeliveryKey, job *Redelivery, now call.Instant) ([]*Delivery, error)
-	// PutRedelivery writes a job; a new one, with ID 0, gets its ID. The
+	// PutRedelivery writes a job; a new one, with ID 0, gets its ID. One that
+	// runs no longer is not changed again: ErrConflict, so that whoever runs
+	// it learns that it was stopped. ErrNotFound: there is no such job. The
 	// audit entry, if any, goes into the same transaction.
 	PutRedelivery(ctx context.Context, job *Redelivery, audit *Audit) error
 	// Redelivery reads a job; ErrNotFound.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/ringback/ringback/internal/call"
 )
@@ -10,11 +11,12 @@ import (
 // Events keeps what happened, in the order in which it became durable. Events
 // come with the commits that they belong to; this is what reads them.
 type Events interface {
-	// AddEvents writes events that belong to no other commit, such as tests.
+	// AddEvents writes events that belong to no other commit, such as tests,
+	// with their deliveries.
 	AddEvents(ctx context.Context, events []*Event) error
 	// EventsAfter lists events of an app (0: of all) in the order of their
-	// IDs, beginning after the given one, at most limit. Whoever goes on from
-	// Next sees every event, however many are written meanwhile.
+	// IDs, beginning after the given one, at most limit (at least 1). Whoever
+	// goes on from Next sees every event, however many are written meanwhile.
 	EventsAfter(ctx context.Context, app uint32, after EventID, limit int) (EventPage, error)
 	// EventsOf lists the events of a call in the order of their IDs.
 	EventsOf(ctx context.Context, id call.ID) ([]*Event, error)
@@ -41,13 +43,19 @@ func EventIDAt(at call.Instant) EventID {
 // EventIDAt.
 func (id EventID) Instant() call.Instant { return call.Instant(int64(id)>>10/1000) + eventEpoch }
 
+// NextEventID is the ID that a store gives to an event which it writes at that
+// time, when last is the highest of any event so far.
+func NextEventID(last EventID, now time.Time) EventID {
+	return max(last+1, EventID(max(now.UnixMicro()-int64(eventEpoch)*1000, 0)<<10))
+}
+
 // eventEpoch is where event IDs begin to count: 2024-01-01.
 const eventEpoch = call.Instant(1_704_067_200_000)
 
 // Event is something that a business server may learn. It is stored once,
 // whether or not an endpoint is subscribed.
 type Event struct {
-	ID   EventID // set by the store
+	ID   EventID // set by the store when it is written
 	App  uint32
 	Call call.ID // 0: not about a call
 	Name string  // the callback event
@@ -76,9 +84,9 @@ type Subscription struct {
 // EventPage is a part of all events.
 type EventPage struct {
 	Events []*Event
-	// Next is where to go on: the ID of the last event that was looked at. It
-	// may be beyond the last one given, for a page looks at a bounded number
-	// of events of other apps.
+	// Next is where to go on: the ID of the last event that was looked at,
+	// or where the page began when there was none. It may be beyond the last
+	// one given, for a page looks at a bounded number of events of other apps.
 	Next EventID
 	// More: there are events after Next by now.
 	More bool

@@ -2,9 +2,10 @@ package store
 
 import "github.com/ringback/ringback/internal/call"
 
-// CallQuery says which calls to list, the newest first. The zero value of a
-// field leaves it open. As with a [DeliveryQuery], one search looks at a
-// bounded number of rows.
+// CallQuery says which calls to list, the newest first: by create time and ID
+// those of one user, else by ID, which is by the second of creation. The zero
+// value of a field leaves it open. As with a [DeliveryQuery], one search looks
+// at a bounded number of rows.
 type CallQuery struct {
 	App     uint32
 	User    call.UserID // is or was part of it; needs App
@@ -17,8 +18,8 @@ type CallQuery struct {
 	Limit   int          // at least 1
 }
 
-// CallPlace is a place in the order of calls; the zero place is before the
-// first.
+// CallPlace is a place in the order of calls. The zero place is before the
+// first; others come from a page of the same query.
 type CallPlace struct {
 	CreatedAt call.Instant
 	ID        call.ID

@@ -7,8 +7,8 @@
 // ends: concurrent commits are expected to share one trip to the disk, and
 // one that conflicts fails alone.
 //
-// Strings are UTF-8; names and texts for people hold no NUL. Every back end passes the suite in storetest. All methods may be
-// called concurrently.
+// Strings are UTF-8; names and texts for people hold no NUL. Every back end
+// passes the suite in storetest. All methods may be called concurrently.
 package store
 
 import (
@@ -131,8 +131,8 @@ type Sessions interface {
 	RegisterUsers(ctx context.Context, app uint32, users []User, now call.Instant) (existed []call.UserID, err error)
 	// Users reads what is known of users; unknown ones are left out.
 	Users(ctx context.Context, app uint32, ids []call.UserID) ([]UserRecord, error)
-	// ListUsers lists users whose ID begins with prefix, by ID, beginning
-	// after the given one, at most limit.
+	// ListUsers lists users whose ID begins with prefix, by the bytes of their
+	// IDs, beginning after the given one ("": the first), at most limit.
 	ListUsers(ctx context.Context, app uint32, prefix string, after call.UserID, limit int) ([]UserRecord, error)
 	// SessionsOf lists the sessions of a user, the earliest login first.
 	SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]Session, error)
@@ -191,12 +191,15 @@ type Upkeep interface {
 	// answers to those that live. It is cheap enough for every invitation.
 	Headroom() error
 	// UseNonce remembers a nonce of an app until it expires. A second use
-	// before that gives ErrUsed, also on another node and after a restart.
+	// before that gives ErrUsed, also on another node and after a restart; the
+	// first use counts, however long that nonce is to be remembered. A nonce
+	// that has expired at now may be used again.
 	UseNonce(ctx context.Context, app uint32, nonce string, expires, now call.Instant) error
 	// Prune deletes at most about limit records of calls that ended, of events
 	// without a call that happened, and of requests and nonces that expired,
-	// before the instant, with their deliveries, attempts and traces. Live calls and pending
-	// deliveries are left alone. It gives the number deleted; 0: nothing is
-	// left to delete. Short limits keep commits from waiting.
+	// before the instant, with their deliveries, attempts and traces. Live
+	// calls and pending deliveries are left alone, and so are redelivery jobs
+	// and the audit log. It gives the number deleted; 0: nothing is left to
+	// delete. Short limits keep commits from waiting.
 	Prune(ctx context.Context, before call.Instant, limit int) (int, error)
 }

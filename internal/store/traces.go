@@ -11,7 +11,8 @@ import (
 // crash does no harm.
 type Traces interface {
 	// AppendTraces adds to the traces of calls. What was added to a call
-	// earlier comes before.
+	// earlier comes before. What is of a call that does not exist is passed
+	// over.
 	AppendTraces(ctx context.Context, traces []Trace) error
 	// TraceOf lists the parts of a call's trace in their order.
 	TraceOf(ctx context.Context, id call.ID) ([]Trace, error)

@@ -2,14 +2,33 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
+	"maps"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
 )
 
-const failPending = `UPDATE deliveries SET state = 2 WHERE endpoint_id = ?1 AND state = 0`
+const (
+	insertFileApp = `INSERT INTO apps (id, name) VALUES (?1, ?2)`
 
-// SyncApps makes the apps and endpoints those that are given.
+	// An endpoint that comes back is not paused any more, unless it is told to
+	// be.
+	putEndpoint = `INSERT INTO endpoints (app_id, url, removed, paused, settings) VALUES (?1, ?2, 0, ?3, ?4)
+		ON CONFLICT (app_id, url) DO UPDATE SET paused = CASE removed WHEN 0 THEN paused ELSE excluded.paused END,
+			removed = 0, settings = excluded.settings
+		RETURNING id, paused`
+	listFileEndpoints    = `SELECT id FROM endpoints WHERE removed = 0 AND app_id NOT IN (SELECT id FROM apps WHERE managed = 1)`
+	listManagedEndpoints = `SELECT id FROM endpoints WHERE removed = 0 AND app_id = ?1`
+	removeEndpoint       = `UPDATE endpoints SET removed = 1 WHERE id = ?1`
+	failPending          = `UPDATE deliveries SET state = 2 WHERE endpoint_id = ?1 AND state = 0`
+
+	endpointColumns = `SELECT id, app_id, url, removed, paused, settings FROM endpoints `
+	listEndpoints   = endpointColumns + `ORDER BY id`
+	pauseEndpoint   = `UPDATE endpoints SET paused = ?1 WHERE id = ?2 AND removed = 0`
+)
+
+// SyncApps makes the apps of the configuration file those that are given.
 func (s *Store) SyncApps(ctx context.Context, apps []store.App, _ call.Instant) ([][]store.EndpointID, error) {
 	var ids [][]store.EndpointID
 	err := s.submit(ctx, func(w *writer) (err error) {
@@ -23,59 +42,125 @@ func (s *Store) SyncApps(ctx context.Context, apps []store.App, _ call.Instant) 
 }
 
 func (w *writer) syncApps(apps []store.App) ([][]store.EndpointID, error) {
-	if err := w.conn.on("DELETE FROM apps").run(); err != nil {
+	for _, app := range apps {
+		exists, managed, _, err := w.findApp(app.ID)
+		if err != nil {
+			return nil, err
+		}
+		if exists && managed {
+			return nil, &store.AppTakenError{ID: app.ID}
+		}
+	}
+	if err := w.conn.on("DELETE FROM apps WHERE managed = 0").run(); err != nil {
 		return nil, err
 	}
 	ids := make([][]store.EndpointID, len(apps))
 	wanted := make(map[store.EndpointID]bool)
 	for i, app := range apps {
-		if err := w.conn.on("INSERT INTO apps (id, name) VALUES (?1, ?2)").int(int64(app.ID)).text(app.Name).run(); err != nil {
+		if err := w.conn.on(insertFileApp).int(int64(app.ID)).text(app.Name).run(); err != nil {
 			return nil, err
 		}
 		ids[i] = make([]store.EndpointID, len(app.Endpoints))
 		for j, url := range app.Endpoints {
-			id, err := w.endpoint(app.ID, url)
-			if err != nil {
+			e := store.EndpointRecord{App: app.ID, URL: url}
+			if err := w.putEndpoint(&e); err != nil {
 				return nil, err
 			}
-			ids[i][j], wanted[id] = id, true
+			ids[i][j], wanted[e.ID] = e.ID, true
 		}
 	}
-	return ids, w.removeEndpoints(wanted)
+	return ids, w.keepEndpoints(w.conn.on(listFileEndpoints), wanted)
 }
 
-// endpoint gives the ID of an endpoint that is there from now on.
-func (w *writer) endpoint(app uint32, url string) (store.EndpointID, error) {
-	st := w.conn.on(`INSERT INTO endpoints (app_id, url, removed) VALUES (?1, ?2, 0)
-		ON CONFLICT (app_id, url) DO UPDATE SET removed = 0 RETURNING id`).int(int64(app)).text(url)
-	var id store.EndpointID
-	for st.next() {
-		id = store.EndpointID(st.ColumnInt64(0))
+// findApp says whether there is an app of that ID, whether it was made at run
+// time, and its version.
+func (w *writer) findApp(id uint32) (exists, managed bool, version int64, err error) {
+	st := w.conn.on("SELECT managed, version FROM apps WHERE id = ?1").int(int64(id))
+	if st.next() {
+		exists, managed, version = true, st.ColumnInt64(0) != 0, st.ColumnInt64(1)
 	}
-	return id, st.end()
+	return exists, managed, version, st.end()
 }
 
-// removeEndpoints marks all other endpoints as removed, and their pending
-// deliveries as failed.
-func (w *writer) removeEndpoints(wanted map[store.EndpointID]bool) error {
-	removed := make(map[store.EndpointID]bool)
-	st := w.conn.on("SELECT id FROM endpoints")
+// putEndpoint writes an endpoint that is there from now on, and sets its ID
+// and whether it is paused.
+func (w *writer) putEndpoint(e *store.EndpointRecord) error {
+	st := w.conn.on(putEndpoint).int(int64(e.App)).text(e.URL).bool(e.Paused).blob(e.Settings)
 	for st.next() {
-		if id := store.EndpointID(st.ColumnInt64(0)); !wanted[id] {
+		e.ID, e.Paused, e.Removed = store.EndpointID(st.ColumnInt64(0)), st.ColumnInt64(1) != 0, false
+	}
+	return st.end()
+}
+
+// keepEndpoints marks those endpoints of a list that are not wanted as
+// removed, and their pending deliveries as failed.
+func (w *writer) keepEndpoints(list *statement, wanted map[store.EndpointID]bool) error {
+	removed := maps.Clone(w.removed)
+	var gone []store.EndpointID
+	for list.next() {
+		if id := store.EndpointID(list.ColumnInt64(0)); !wanted[id] {
+			gone = append(gone, id)
 			removed[id] = true
 		}
 	}
-	if err := st.end(); err != nil {
+	if err := list.end(); err != nil {
 		return err
 	}
-	for id := range removed {
-		if err := w.conn.on("UPDATE endpoints SET removed = 1 WHERE id = ?1").int(int64(id)).run(); err != nil {
+	for _, id := range gone {
+		if err := w.conn.on(removeEndpoint).int(int64(id)).run(); err != nil {
 			return err
 		}
 		if err := w.conn.on(failPending).int(int64(id)).run(); err != nil {
 			return err
 		}
 	}
+	for id := range wanted {
+		delete(removed, id)
+	}
 	w.removed = removed // until the transaction fails
 	return nil
+}
+
+// ListEndpoints lists all endpoints there ever were.
+func (s *Store) ListEndpoints(ctx context.Context) ([]store.EndpointRecord, error) {
+	var endpoints []store.EndpointRecord
+	err := s.read(ctx, func(c *conn) error {
+		st := c.on(listEndpoints)
+		for st.next() {
+			endpoints = append(endpoints, readEndpoint(st))
+		}
+		return st.end()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list endpoints: %w", err)
+	}
+	return endpoints, nil
+}
+
+// readEndpoint reads a row of endpointColumns.
+func readEndpoint(st *statement) store.EndpointRecord {
+	return store.EndpointRecord{
+		ID: store.EndpointID(st.ColumnInt64(0)), App: uint32(st.ColumnInt64(1)), URL: st.ColumnText(2),
+		Removed: st.ColumnInt64(3) != 0, Paused: st.ColumnInt64(4) != 0, Settings: st.bytes(5),
+	}
+}
+
+// PauseEndpoint sets whether an endpoint is paused.
+func (s *Store) PauseEndpoint(ctx context.Context, id store.EndpointID, paused bool, audit *store.Audit) error {
+	var auditID int64
+	err := s.submit(ctx, func(w *writer) error {
+		found, err := w.conn.on(pauseEndpoint).bool(paused).int(int64(id)).change()
+		if err != nil {
+			return err
+		}
+		if !found {
+			return store.ErrNotFound
+		}
+		auditID, err = w.addAudit(audit)
+		return err
+	})
+	if err == nil {
+		setAuditID(audit, auditID)
+	}
+	return err
 }

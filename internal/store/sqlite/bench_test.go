@@ -54,7 +54,7 @@ func transition(before *call.Call, committer, committers, n int, event int64) *s
 		CallRecord: store.CallRecord{Call: c, CommitID: uint64(event), Sequences: map[store.EndpointID]int{1: n%2 + 1}},
 		Prior:      c.Version - 1,
 		Events: []*store.Event{{
-			ID: store.EventID(event), App: 1, Call: c.ID, Name: "call_create", At: at, Fields: []byte(fields),
+			App: 1, Call: c.ID, Name: "call_create", At: at, Fields: []byte(fields),
 			Deliveries: []store.Subscription{{Endpoint: 1, Sequence: n%2 + 1}},
 		}},
 	}

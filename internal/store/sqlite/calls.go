@@ -17,17 +17,13 @@ func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
 }
 
 const (
-	insertCall = `INSERT INTO calls (id, app_id, version, commit_id, ended_ms, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+	insertCall = `INSERT INTO calls (id, app_id, version, commit_id, ended_ms, outcome, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 		ON CONFLICT DO NOTHING`
 	// A live call stays in its index.
 	updateCall = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3 WHERE id = ?4 AND version = ?5`
-	endCall    = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3, ended_ms = ?4 WHERE id = ?5 AND version = ?6`
+	endCall    = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3, ended_ms = ?4, outcome = ?5 WHERE id = ?6 AND version = ?7`
 
 	insertHistory = `INSERT INTO history (app_id, user_id, create_ms, call_id) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
-	insertEvent   = `INSERT INTO events (id, app_id, call_id, name, at_ms, fields) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`
-
-	insertDelivery = `INSERT INTO deliveries (call_id, endpoint_id, sequence, event_id, state, attempts, failures, due_ms)
-		VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6)`
 
 	findRequest = `SELECT call_id, expires_ms, errors FROM requests WHERE app_id = ?1 AND user_id = ?2 AND request_id = ?3`
 	putRequest  = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -81,9 +77,9 @@ func (w *writer) writeCall(c *store.CallCommit, encoded []byte) (bool, error) {
 	case c.Prior == 0:
 		st := w.conn.on(insertCall).int(int64(next.ID)).int(int64(next.App)).int(next.Version).int(int64(c.CommitID))
 		if next.Live() {
-			st.null()
+			st.null().null()
 		} else {
-			st.int(int64(next.EndedAt))
+			st.int(int64(next.EndedAt)).text(string(next.Outcome()))
 		}
 		return st.blob(encoded).change()
 	case next.Live():
@@ -91,31 +87,7 @@ func (w *writer) writeCall(c *store.CallCommit, encoded []byte) (bool, error) {
 			int(int64(next.ID)).int(c.Prior).change()
 	}
 	return w.conn.on(endCall).int(next.Version).int(int64(c.CommitID)).blob(encoded).int(int64(next.EndedAt)).
-		int(int64(next.ID)).int(c.Prior).change()
-}
-
-// writeEvents writes events and their deliveries, which are due at once.
-func (w *writer) writeEvents(events []*store.Event) error {
-	for _, e := range events {
-		if err := w.conn.on(insertEvent).int(int64(e.ID)).int(int64(e.App)).int(int64(e.Call)).text(e.Name).
-			int(int64(e.At)).blob(e.Fields).run(); err != nil {
-			return fmt.Errorf("event %d: %w", e.ID, err)
-		}
-		for _, sub := range e.Deliveries {
-			state, sequence := store.Pending, int64(sub.Sequence)
-			if w.removed[sub.Endpoint] {
-				state = store.Failed
-			}
-			if e.Call == 0 {
-				sequence = int64(e.ID)
-			}
-			if err := w.conn.on(insertDelivery).int(int64(e.Call)).int(int64(sub.Endpoint)).int(sequence).int(int64(e.ID)).
-				int(int64(state)).int(int64(e.At)).run(); err != nil {
-				return fmt.Errorf("delivery of event %d to endpoint %d: %w", e.ID, sub.Endpoint, err)
-			}
-		}
-	}
-	return nil
+		text(string(next.Outcome())).int(int64(next.ID)).int(c.Prior).change()
 }
 
 // Call reads a call.

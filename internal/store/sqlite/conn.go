@@ -106,6 +106,13 @@ func (s *statement) blob(v []byte) *statement {
 	return s
 }
 
+func (s *statement) bool(v bool) *statement {
+	if v {
+		return s.int(1)
+	}
+	return s.int(0)
+}
+
 func (s *statement) null() *statement {
 	if s.err == nil {
 		s.n++

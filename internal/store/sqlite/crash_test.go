@@ -110,7 +110,6 @@ func commitForEver(t *testing.T, dir string) {
 		wg.Go(func() {
 			for n := from + i; time.Now().Before(deadline); n += committers {
 				c := created(n)
-				c.Events[0].ID = c.Events[0].ID*versions + 1
 				for v := int64(1); ; v++ {
 					if err := s.CommitCall(t.Context(), c); err != nil {
 						t.Error(err)
@@ -120,9 +119,7 @@ func commitForEver(t *testing.T, dir string) {
 					if v == versions {
 						break
 					}
-					id := c.Events[0].ID
 					c = joined(c.Call, n)
-					c.Events[0].ID = id + 1
 				}
 			}
 		})

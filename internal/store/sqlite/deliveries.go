@@ -9,26 +9,30 @@ import (
 )
 
 // The latest attempt of a delivery is in the delivery's own row, because most
-// have no other. When the next comes, it moves to the table of attempts.
+// have no other. When the next comes, it moves to the table of attempts. A
+// redelivery copies it there, because it changes failures and due_ms.
 const (
-	keepAttempt = `INSERT OR REPLACE INTO attempts (call_id, endpoint_id, sequence, number, started_ms, duration_ms, status,
-			outcome, failures, due_ms, error, response)
-		SELECT call_id, endpoint_id, sequence, attempts, started_ms, duration_ms, status, outcome, failures, due_ms, error, response
+	keepAttempt = `INSERT OR IGNORE INTO attempts (call_id, endpoint_id, sequence, number, started_ms, duration_ms, status,
+			outcome, failures, due_ms, error, response, header, request)
+		SELECT call_id, endpoint_id, sequence, attempts, started_ms, duration_ms, status, outcome, failures, due_ms, error, response,
+			header, request
 		FROM deliveries WHERE call_id = ?1 AND endpoint_id = ?2 AND sequence = ?3 AND attempts > 0 AND attempts <> ?4`
 	putAttempt = `UPDATE deliveries SET state = ?1, attempts = ?2, failures = ?3, due_ms = ?4, started_ms = ?5, duration_ms = ?6,
-			status = ?7, outcome = ?8, error = ?9, response = ?10
-		WHERE call_id = ?11 AND endpoint_id = ?12 AND sequence = ?13`
+			status = ?7, outcome = ?8, error = ?9, response = ?10, header = ?11, request = ?12
+		WHERE call_id = ?13 AND endpoint_id = ?14 AND sequence = ?15`
 
-	listAttempts = `SELECT attempts AS number, started_ms, duration_ms, status, outcome, failures, due_ms, error, response
-		FROM deliveries WHERE call_id = ?1 AND endpoint_id = ?2 AND sequence = ?3 AND attempts > 0
+	listAttempts = `SELECT d.attempts AS number, d.started_ms, d.duration_ms, d.status, d.outcome, d.failures, d.due_ms, d.error,
+			d.response, d.header, d.request
+		FROM deliveries AS d WHERE d.call_id = ?1 AND d.endpoint_id = ?2 AND d.sequence = ?3 AND d.attempts > 0
+			AND NOT EXISTS (SELECT 1 FROM attempts AS a
+				WHERE a.call_id = ?1 AND a.endpoint_id = ?2 AND a.sequence = ?3 AND a.number = d.attempts)
 		UNION ALL
-		SELECT a.number, a.started_ms, a.duration_ms, a.status, a.outcome, a.failures, a.due_ms, a.error, a.response
-		FROM deliveries AS d CROSS JOIN attempts AS a USING (call_id, endpoint_id, sequence)
-		WHERE d.call_id = ?1 AND d.endpoint_id = ?2 AND d.sequence = ?3 AND a.number <> d.attempts
+		SELECT number, started_ms, duration_ms, status, outcome, failures, due_ms, error, response, header, request
+		FROM attempts WHERE call_id = ?1 AND endpoint_id = ?2 AND sequence = ?3
 		ORDER BY number`
 
 	deliveryColumns = `SELECT d.event_id, d.endpoint_id, e.app_id, d.call_id, d.sequence, e.name, e.at_ms, e.fields,
-		d.state, d.attempts, d.failures, d.due_ms `
+		d.state, d.attempts, d.failures, d.due_ms, e.test `
 	listPending = deliveryColumns + `FROM deliveries AS d INDEXED BY deliveries_due CROSS JOIN events AS e ON e.id = d.event_id
 		WHERE d.state = 0 AND d.endpoint_id = ?1 AND d.due_ms <= ?2 `
 	listStrict = listPending + `AND (d.call_id = 0 OR NOT EXISTS (SELECT 1 FROM deliveries AS p
@@ -70,6 +74,7 @@ func (w *writer) recordAttempt(a *store.Attempt) error {
 	}
 	return w.conn.on(putAttempt).int(int64(state)).int(int64(a.Number)).int(int64(a.Failures)).int(int64(a.Due)).
 		int(int64(a.Started)).int(a.Duration).int(int64(a.Status)).int(int64(a.State)).text(a.Error).text(a.Response).
+		text(a.Header).blob(a.Request).
 		int(int64(key.Call)).int(int64(key.Endpoint)).int(key.Sequence).run()
 }
 
@@ -102,21 +107,26 @@ func (s *Store) listDeliveries(ctx context.Context, query func(c *conn) *stateme
 	err := s.read(ctx, func(c *conn) error {
 		st := query(c)
 		for st.next() {
-			d := &store.Delivery{
-				Event: store.EventID(st.ColumnInt64(0)), Endpoint: store.EndpointID(st.ColumnInt64(1)),
-				App: uint32(st.ColumnInt64(2)), Call: call.ID(st.ColumnInt64(3)), Sequence: st.ColumnInt(4),
-				Name: st.ColumnText(5), At: call.Instant(st.ColumnInt64(6)), Fields: st.bytes(7),
-				State: store.DeliveryState(st.ColumnInt(8)), Attempts: st.ColumnInt(9), Failures: st.ColumnInt(10),
-				Due: call.Instant(st.ColumnInt64(11)),
-			}
-			if d.Call == 0 {
-				d.Sequence = 0
-			}
-			deliveries = append(deliveries, d)
+			deliveries = append(deliveries, new(readDelivery(st)))
 		}
 		return st.end()
 	})
 	return deliveries, err
+}
+
+// readDelivery reads a row that begins with deliveryColumns.
+func readDelivery(st *statement) store.Delivery {
+	d := store.Delivery{
+		Event: store.EventID(st.ColumnInt64(0)), Endpoint: store.EndpointID(st.ColumnInt64(1)),
+		App: uint32(st.ColumnInt64(2)), Call: call.ID(st.ColumnInt64(3)), Sequence: st.ColumnInt(4),
+		Name: st.ColumnText(5), At: call.Instant(st.ColumnInt64(6)), Fields: st.bytes(7),
+		State: store.DeliveryState(st.ColumnInt(8)), Attempts: st.ColumnInt(9), Failures: st.ColumnInt(10),
+		Due: call.Instant(st.ColumnInt64(11)), Test: st.ColumnInt64(12) != 0,
+	}
+	if d.Call == 0 {
+		d.Sequence = 0
+	}
+	return d
 }
 
 // Attempts lists the attempts of one delivery.
@@ -129,6 +139,7 @@ func (s *Store) Attempts(ctx context.Context, key store.DeliveryKey) ([]store.At
 				Delivery: key, Number: st.ColumnInt(0), Started: call.Instant(st.ColumnInt64(1)), Duration: st.ColumnInt64(2),
 				Status: st.ColumnInt(3), State: store.DeliveryState(st.ColumnInt(4)), Failures: st.ColumnInt(5),
 				Due: call.Instant(st.ColumnInt64(6)), Error: st.ColumnText(7), Response: st.ColumnText(8),
+				Header: st.ColumnText(9), Request: st.bytes(10),
 			})
 		}
 		return st.end()

@@ -61,7 +61,7 @@ func commit(c *call.Call, prior int64, n int) *store.CallCommit {
 	return &store.CallCommit{
 		CallRecord: store.CallRecord{Call: c, CommitID: uint64(n)}, Prior: prior, NewUsers: []call.UserID{"alice"},
 		Events: []*store.Event{{
-			ID: store.EventID(n), App: 1, Call: c.ID, Name: "call_create", At: now, Fields: []byte(strings.Repeat("x", 250)),
+			App: 1, Call: c.ID, Name: "call_create", At: now, Fields: []byte(strings.Repeat("x", 250)),
 			Deliveries: []store.Subscription{{Endpoint: 1, Sequence: int(c.Version)}},
 		}},
 	}

@@ -179,7 +179,7 @@ func TestOpenDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt([]byte(strings.Repeat("\xff", 3000)), 200); err != nil {
+	if _, err := f.WriteAt([]byte(strings.Repeat("\xff", 3000)), 100); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, dir, s.path, "damaged", "backup")

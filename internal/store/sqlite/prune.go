@@ -16,9 +16,9 @@ import (
 // Sizes of a step, such that it holds up a transaction for a millisecond or
 // two.
 const (
-	pruneCalls    = 16
-	pruneEvents   = 128
-	pruneRequests = 128
+	pruneCalls   = 16
+	pruneEvents  = 128
+	pruneExpired = 128
 )
 
 // pruner is where the prune is.
@@ -51,7 +51,7 @@ func (s *Store) Prune(ctx context.Context, before call.Instant, limit int) (int,
 func (s *Store) prune(ctx context.Context, before call.Instant, limit int) (int, error) {
 	deleted := 0
 	for _, step := range []func(ctx context.Context, before call.Instant, limit int) (n int, more bool, err error){
-		s.pruneCalls, s.pruneEvents, s.pruneRequests,
+		s.pruneCalls, s.pruneEvents, s.pruneRequests, s.pruneNonces,
 	} {
 		for more := true; more && deleted < limit; {
 			n, again, err := step(ctx, before, limit-deleted)
@@ -98,11 +98,16 @@ const (
 			ELSE EXISTS (SELECT 1 FROM calls WHERE calls.id = e.call_id) END
 		FROM events AS e WHERE e.id > ?1 ORDER BY e.id LIMIT ?2`
 
+	expiredRequests   = `SELECT EXISTS (SELECT 1 FROM requests WHERE expires_ms < ?1)`
 	deleteOldRequests = `DELETE FROM requests WHERE (app_id, user_id, request_id) IN
 		(SELECT app_id, user_id, request_id FROM requests INDEXED BY requests_expiry WHERE expires_ms < ?1 ORDER BY expires_ms LIMIT ?2)`
+	expiredNonces   = `SELECT EXISTS (SELECT 1 FROM nonces WHERE expires_ms < ?1)`
+	deleteOldNonces = `DELETE FROM nonces WHERE (app_id, nonce) IN
+		(SELECT app_id, nonce FROM nonces INDEXED BY nonces_expiry WHERE expires_ms < ?1 ORDER BY expires_ms LIMIT ?2)`
 )
 
-// pruneCalls deletes calls with their history, deliveries and attempts.
+// pruneCalls deletes calls with their history, deliveries, attempts and
+// traces.
 func (s *Store) pruneCalls(ctx context.Context, before call.Instant, limit int) (n int, more bool, err error) {
 	limit = min(limit, pruneCalls)
 	var old []oldCall
@@ -161,7 +166,10 @@ func (w *writer) deleteCall(o oldCall, before call.Instant) (bool, error) {
 	if err := w.conn.on("DELETE FROM deliveries WHERE call_id = ?1").int(int64(o.id)).run(); err != nil {
 		return false, err
 	}
-	return true, w.conn.on("DELETE FROM attempts WHERE call_id = ?1").int(int64(o.id)).run()
+	if err := w.conn.on("DELETE FROM attempts WHERE call_id = ?1").int(int64(o.id)).run(); err != nil {
+		return false, err
+	}
+	return true, w.conn.on("DELETE FROM traces WHERE call_id = ?1").int(int64(o.id)).run()
 }
 
 // oldEvent is an event that can go.
@@ -228,10 +236,20 @@ func (w *writer) deleteEvent(o oldEvent) error {
 
 // pruneRequests deletes requests that have expired.
 func (s *Store) pruneRequests(ctx context.Context, before call.Instant, limit int) (n int, more bool, err error) {
-	limit = min(limit, pruneRequests)
+	return s.pruneExpired(ctx, expiredRequests, deleteOldRequests, before, limit)
+}
+
+// pruneNonces deletes nonces that have expired.
+func (s *Store) pruneNonces(ctx context.Context, before call.Instant, limit int) (n int, more bool, err error) {
+	return s.pruneExpired(ctx, expiredNonces, deleteOldNonces, before, limit)
+}
+
+// pruneExpired deletes what has expired, if there is anything.
+func (s *Store) pruneExpired(ctx context.Context, exists, remove string, before call.Instant, limit int) (n int, more bool, err error) {
+	limit = min(limit, pruneExpired)
 	var found bool
 	err = s.read(ctx, func(c *conn) error {
-		st := c.on("SELECT EXISTS (SELECT 1 FROM requests WHERE expires_ms < ?1)").int(int64(before))
+		st := c.on(exists).int(int64(before))
 		if st.next() {
 			found = st.ColumnInt64(0) != 0
 		}
@@ -241,7 +259,7 @@ func (s *Store) pruneRequests(ctx context.Context, before call.Instant, limit in
 		return 0, false, err
 	}
 	err = s.step(ctx, func(w *writer) error {
-		if err := w.conn.on(deleteOldRequests).int(int64(before)).int(int64(limit)).run(); err != nil {
+		if err := w.conn.on(remove).int(int64(before)).int(int64(limit)).run(); err != nil {
 			return err
 		}
 		n = int(w.conn.Changes())

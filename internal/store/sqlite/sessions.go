@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
@@ -17,9 +18,11 @@ const (
 	dropSession = `DELETE FROM sessions WHERE app_id = ?1 AND user_id = ?2 AND session_id = ?3`
 
 	registerUser = `INSERT INTO users (app_id, user_id, name, avatar, logged_in) VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT DO NOTHING`
-	findUser     = `SELECT name, avatar, logged_in,
-		(SELECT count(*) FROM sessions AS s WHERE s.app_id = u.app_id AND s.user_id = u.user_id)
-		FROM users AS u WHERE app_id = ?1 AND user_id = ?2`
+
+	userColumns = `SELECT user_id, name, avatar, logged_in,
+		(SELECT count(*) FROM sessions AS s WHERE s.app_id = u.app_id AND s.user_id = u.user_id) FROM users AS u `
+	findUser  = userColumns + `WHERE app_id = ?1 AND user_id = ?2`
+	listUsers = userColumns + `WHERE app_id = ?1 AND user_id >= ?2 ORDER BY user_id LIMIT ?3`
 
 	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms FROM sessions `
 	listSessionsOf = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`
@@ -87,11 +90,7 @@ func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]sto
 		for _, id := range ids {
 			st := c.on(findUser).int(int64(app)).text(string(id))
 			if st.next() {
-				records = append(records, store.UserRecord{
-					User:     store.User{ID: id, Name: st.ColumnText(0), Avatar: st.ColumnText(1)},
-					LoggedIn: st.ColumnInt64(2) != 0,
-					Sessions: st.ColumnInt(3),
-				})
+				records = append(records, readUser(st))
 			}
 			if err := st.end(); err != nil {
 				return err
@@ -103,6 +102,39 @@ func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]sto
 		return nil, fmt.Errorf("read users of app %d: %w", app, err)
 	}
 	return records, nil
+}
+
+// ListUsers lists users by ID.
+func (s *Store) ListUsers(ctx context.Context, app uint32, prefix string, after call.UserID, limit int) ([]store.UserRecord, error) {
+	first := prefix
+	if after != "" {
+		first = max(prefix, string(after)+"\x00") // what follows after
+	}
+	var records []store.UserRecord
+	err := s.read(ctx, func(c *conn) error {
+		st := c.on(listUsers).int(int64(app)).text(first).int(int64(limit))
+		for st.next() {
+			r := readUser(st)
+			if !strings.HasPrefix(string(r.ID), prefix) {
+				break
+			}
+			records = append(records, r)
+		}
+		return st.end()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list users of app %d: %w", app, err)
+	}
+	return records, nil
+}
+
+// readUser reads a row of userColumns.
+func readUser(st *statement) store.UserRecord {
+	return store.UserRecord{
+		User:     store.User{ID: call.UserID(st.ColumnText(0)), Name: st.ColumnText(1), Avatar: st.ColumnText(2)},
+		LoggedIn: st.ColumnInt64(3) != 0,
+		Sessions: st.ColumnInt(4),
+	}
 }
 
 // SessionsOf lists the sessions of a user.

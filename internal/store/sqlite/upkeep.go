@@ -23,20 +23,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// LastEventID gives the highest ID of any event.
-func (s *Store) LastEventID(ctx context.Context) (store.EventID, error) {
-	var last store.EventID
-	err := s.read(ctx, func(c *conn) error {
-		id, err := c.number("SELECT max(id) FROM events")
-		last = store.EventID(id)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("read last event: %w", err)
-	}
-	return last, nil
-}
-
 // Headroom gives ErrFull when the disk is nearly full.
 func (s *Store) Headroom() error {
 	if s.closed() {

@@ -91,7 +91,8 @@ type writer struct {
 	logged       int64 // pages of write-ahead log at the last commit
 	checkpointAt int64 // pages of log at which the checkpointer is called next
 
-	removed map[store.EndpointID]bool // endpoints that are no longer there
+	removed   map[store.EndpointID]bool // endpoints that are no longer there; replaced, never changed
+	lastEvent store.EventID             // the highest ID given so far, also to events that were not committed
 }
 
 func (w *writer) open() error {
@@ -116,7 +117,12 @@ func (w *writer) load() error {
 		removed[store.EndpointID(st.ColumnInt64(0))] = true
 	}
 	w.removed = removed
-	return st.end()
+	if err := st.end(); err != nil {
+		return err
+	}
+	last, err := w.conn.number(lastEvent)
+	w.lastEvent = store.EventID(last)
+	return err
 }
 
 // run writes until the store closes and nothing is left to write.
@@ -295,7 +301,9 @@ func (w *writer) carryOut(r *request) (refusal, failure error) {
 // isRefusal reports whether an error is an outcome of its own request only.
 func isRefusal(err error) bool {
 	var duplicate *store.DuplicateRequestError
-	return errors.Is(err, store.ErrConflict) || errors.As(err, &duplicate)
+	var taken *store.AppTakenError
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrNotFound) ||
+		errors.As(err, &duplicate) || errors.As(err, &taken)
 }
 
 // undo rolls a transaction back that failed before its commit.

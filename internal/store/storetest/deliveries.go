@@ -12,16 +12,24 @@ func (f *fixture) deliver(at call.Instant, ep store.EndpointID, events int) (*ca
 	f.Helper()
 	c := f.ring(at, "alice", "bob")
 	var es []*store.Event
-	var ds []*store.Delivery
 	for i := range events {
-		e := f.event(c, at, store.Subscription{Endpoint: ep, Sequence: i + 1})
-		es = append(es, e)
-		ds = append(ds, &store.Delivery{
-			Event: e.ID, Endpoint: ep, App: e.App, Call: c.ID, Sequence: i + 1, Name: e.Name, At: at, Fields: e.Fields, Due: at,
-		})
+		es = append(es, f.event(c, at, store.Subscription{Endpoint: ep, Sequence: i + 1}))
 	}
 	f.create(c, es...)
-	return c, ds
+	return c, deliveriesDue(es...)
+}
+
+// deliveriesDue gives the deliveries of events that were just committed.
+func deliveriesDue(events ...*store.Event) (ds []*store.Delivery) {
+	for _, e := range events {
+		for _, sub := range e.Deliveries {
+			ds = append(ds, &store.Delivery{
+				Event: e.ID, Endpoint: sub.Endpoint, App: e.App, Call: e.Call, Sequence: sub.Sequence, Name: e.Name, At: e.At,
+				Fields: e.Fields, Test: e.Test, Due: e.At,
+			})
+		}
+	}
+	return ds
 }
 
 // attempt records an attempt and changes d as it says.
@@ -32,7 +40,7 @@ func (f *fixture) attempt(d *store.Delivery, state store.DeliveryState, due call
 	d.Failures++
 	a := store.Attempt{
 		Delivery: d.Key(), Number: d.Attempts, Started: now + call.Instant(d.Attempts), Duration: 12, Status: 500, Error: "status 500",
-		Response: "no", State: state, Failures: d.Failures, Due: due,
+		Response: "no", Header: "Retry-After: 1\r\n", Request: []byte{0, byte(d.Attempts)}, State: state, Failures: d.Failures, Due: due,
 	}
 	f.ok(f.RecordAttempts(f.ctx(), []store.Attempt{a}))
 	return a
@@ -80,19 +88,14 @@ func deliveriesStrict(f *fixture) {
 func deliveriesOfCall(f *fixture) {
 	eps := f.endpoints("http://a", "http://b")
 	c := f.ring(now, "alice", "bob")
-	var want []*store.Delivery
 	var events []*store.Event
 	for i, fields := range [][]byte{nil, {}, []byte(`{"payload":"\u0000"}`), []byte("\xff\x00not JSON")} {
 		e := f.event(c, now+call.Instant(i), store.Subscription{Endpoint: eps[0], Sequence: i + 1}, store.Subscription{Endpoint: eps[1], Sequence: i + 5})
 		e.Fields, e.Name = fields, odd[i+2]
 		events = append(events, e)
-		for _, sub := range e.Deliveries {
-			want = append(want, &store.Delivery{
-				Event: e.ID, Endpoint: sub.Endpoint, App: app, Call: c.ID, Sequence: sub.Sequence, Name: e.Name, At: e.At, Fields: fields, Due: e.At,
-			})
-		}
 	}
 	f.create(c, events...)
+	want := deliveriesDue(events...)
 	f.equal("deliveries", f.deliveriesOf(c.ID), want)
 	f.attempt(want[3], store.Failed, 0)
 	f.attempt(want[4], store.Pending, now+99)
@@ -134,7 +137,7 @@ func attempts(f *fixture) {
 	// Several at once, with whatever the other side answers.
 	var batch []store.Attempt
 	for i, s := range odd {
-		batch = append(batch, store.Attempt{Delivery: ds[2].Key(), Number: i + 1, Started: now, Error: s, Response: s + s, State: store.Pending, Due: now})
+		batch = append(batch, store.Attempt{Delivery: ds[2].Key(), Number: i + 1, Started: now, Error: s, Response: s + s, Header: s, Request: []byte(s), State: store.Pending, Due: now})
 	}
 	f.ok(f.RecordAttempts(f.ctx(), batch))
 	f.equal("attempts", list(ds[2]), batch)

@@ -170,11 +170,9 @@ func sessionEvents(f *fixture) {
 	e.Name, e.Fields = "user_action", []byte(`{"action":0}`)
 	quiet := f.event(nil, now)
 	f.commitSessions(&store.SessionCommit{App: app, User: "alice", Login: true, Events: []*store.Event{e, quiet}})
-	want := &store.Delivery{Event: e.ID, Endpoint: ep, App: app, Name: "user_action", At: now, Fields: e.Fields, Due: now}
+	want := deliveriesDue(e)[0]
 	f.equal("pending", f.pending(ep, now, true, 10), []*store.Delivery{want})
-	last, err := f.LastEventID(f.ctx())
-	f.ok(err)
-	f.equal("last event", last, quiet.ID)
+	f.equal("last event", f.lastEvent(), quiet.ID)
 
 	a := store.Attempt{Delivery: want.Key(), Number: 1, Started: now, Status: 200, State: store.Delivered}
 	f.ok(f.RecordAttempts(f.ctx(), []store.Attempt{a}))
