@@ -41,6 +41,7 @@ const (
 	HeaderWebhookSignature = "webhook-signature"
 	HeaderAttempt          = "Ringback-Attempt"
 	HeaderSequence         = "Ringback-Sequence"
+	HeaderTest             = "Ringback-Test" // "true" on synthetic events, else absent
 )
 
 // Reasons of a call_cancel callback.

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/protocol"
 )
 
 const (
@@ -30,6 +28,8 @@ type outcome struct {
 	ended    time.Time
 	status   int    // 0: there was no answer
 	failure  string // "" when the attempt succeeded
+	request  []byte // the record of what was sent; nil: nothing was
+	header   string // of the answer, as lines
 	response string
 	outage   bool // the failure says something about the endpoint, not about this delivery
 	aborted  bool // the deliverer was closed: the attempt does not count
@@ -50,14 +50,21 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 
 	attempt, cancel := context.WithTimeout(ctx, to.Timeout)
 	defer cancel()
-	req, err := c.request(attempt, to, d, stamp{timestamp: out.started.Unix(), nonce: newNonce()})
-	if err != nil {
+	m := message{
+		delivery: d, attempt: d.Attempts + 1, form: to.Form, userAgent: c.userAgent, authorization: to.authorization,
+		timestamp: out.started.Unix(), nonce: newNonce(),
+	}
+	if err := m.sign(to.Secrets); err != nil {
 		out.failure = errorText(err)
 		return timed(out)
 	}
-	res, err := c.transport.RoundTrip(req)
+	res, err := c.transport.RoundTrip(m.request(attempt, to.request))
+	if unsent := (*unsentError)(nil); err == nil || !errors.As(err, &unsent) {
+		out.request = m.record()
+	}
 	if err == nil {
 		out.status = res.StatusCode
+		out.header = headerLines(res.Header)
 		out.response, err = c.read(res.Body)
 		res.Body.Close()
 	}
@@ -80,60 +87,6 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 func timed(out outcome) outcome {
 	out.ended = time.Now()
 	return out
-}
-
-// request builds the request of one attempt, signed for its time and nonce.
-func (c *caller) request(ctx context.Context, to *settings, d *store.Delivery, at stamp) (*http.Request, error) {
-	body, err := appendBody(make([]byte, 0, len(d.Fields)+224), d, to.Secrets[0], at, to.Form)
-	if err != nil {
-		return nil, err
-	}
-	req := to.request.WithContext(ctx)
-	req.Header = c.header(to, d, at, body)
-	req.ContentLength = int64(len(body))
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	// A request of which nothing was written, because the connection turned
-	// out to be closed, goes out again on another.
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	return req, nil
-}
-
-// Canonical forms of the headers, as net/http keeps them.
-var (
-	headerID        = http.CanonicalHeaderKey(protocol.HeaderWebhookID)
-	headerTimestamp = http.CanonicalHeaderKey(protocol.HeaderWebhookTimestamp)
-	headerSignature = http.CanonicalHeaderKey(protocol.HeaderWebhookSignature)
-)
-
-func (c *caller) header(to *settings, d *store.Delivery, at stamp, body []byte) http.Header {
-	id := d.Event.String()
-	signature := protocol.WebhookSignature(to.Secrets[0], id, at.timestamp, body)
-	for _, secret := range to.Secrets[1:] {
-		signature += " " + protocol.WebhookSignature(secret, id, at.timestamp, body)
-	}
-	contentType := contentJSON
-	if to.Form {
-		contentType = contentForm
-	}
-	// One array holds the values of all headers.
-	values := [...]string{
-		contentType, c.userAgent, id, strconv.FormatInt(at.timestamp, 10), signature,
-		strconv.Itoa(d.Attempts + 1), strconv.Itoa(d.Sequence), to.authorization,
-	}
-	h := make(http.Header, len(values))
-	for i, name := range [...]string{
-		"Content-Type", "User-Agent", headerID, headerTimestamp, headerSignature,
-		protocol.HeaderAttempt, protocol.HeaderSequence, "Authorization",
-	} {
-		h[name] = values[i : i+1 : i+1]
-	}
-	if d.Sequence == 0 {
-		delete(h, protocol.HeaderSequence)
-	}
-	if to.authorization == "" {
-		delete(h, "Authorization")
-	}
-	return h
 }
 
 // basicAuth is the Authorization header for credentials in an endpoint's URL;
@@ -209,5 +162,7 @@ func attemptOf(d *store.Delivery, out outcome) store.Attempt {
 		Status:   out.status,
 		Error:    out.failure,
 		Response: out.response,
+		Header:   out.header,
+		Request:  out.request,
 	}
 }

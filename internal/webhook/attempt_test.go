@@ -83,8 +83,8 @@ func TestRequest(t *testing.T) {
 }
 
 func TestNoSequenceOutsideOfCalls(t *testing.T) {
-	to := settingsFor(t, "http://example.test", nil)
-	h := new(caller).header(to, &store.Delivery{Event: 1}, stamp{1, "2"}, nil)
+	m := message{delivery: &store.Delivery{Event: 1}, timestamp: 1, nonce: "2"}
+	h := m.header()
 	if _, ok := h[protocol.HeaderSequence]; ok {
 		t.Error("there is a sequence")
 	}

@@ -7,9 +7,6 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strconv"
-
-	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/protocol"
 )
 
 // Content types of the two formats.
@@ -18,39 +15,33 @@ const (
 	contentForm = "application/x-www-form-urlencoded"
 )
 
-// stamp is what makes one attempt different from the next: every attempt is
-// signed anew, so that receivers which check freshness accept a late retry.
-type stamp struct {
-	timestamp int64  // Unix seconds
-	nonce     string // decimal digits
-}
-
 // newNonce makes a random number. It is below 2^53, so that receivers may
 // read it into any number type and get the same digits back.
 func newNonce() string { return strconv.FormatInt(rand.Int64N(1<<53), 10) }
 
-// appendBody appends the body of an attempt: the common fields, then those of
-// the event, as JSON or as a form.
-func appendBody(dst []byte, d *store.Delivery, secret string, at stamp, form bool) ([]byte, error) {
-	if form {
-		return appendForm(dst, d, secret, at)
+// appendBody appends the body of a signed request: the common fields, then
+// those of the event, as JSON or as a form.
+func (m *message) appendBody(dst []byte) ([]byte, error) {
+	if m.form {
+		return m.appendForm(dst)
 	}
-	return appendJSON(dst, d, secret, at), nil
+	return m.appendJSON(dst), nil
 }
 
 // appendJSON appends the JSON form. Some receivers URL-decode it first, others
 // don't, so what URL-decoding would change does not occur in it.
-func appendJSON(dst []byte, d *store.Delivery, secret string, at stamp) []byte {
+func (m *message) appendJSON(dst []byte) []byte {
+	d := m.delivery
 	dst = append(dst, `{"appid":"`...)
 	dst = strconv.AppendUint(dst, uint64(d.App), 10)
 	dst = append(dst, `","event":"`...)
 	dst = append(dst, d.Name...)
 	dst = append(dst, `","nonce":"`...)
-	dst = append(dst, at.nonce...)
+	dst = append(dst, m.nonce...)
 	dst = append(dst, `","signature":"`...)
-	dst = append(dst, protocol.CallbackSignature(secret, at.timestamp, at.nonce)...)
+	dst = append(dst, m.signature...)
 	dst = append(dst, `","timestamp":`...)
-	dst = strconv.AppendInt(dst, at.timestamp, 10)
+	dst = strconv.AppendInt(dst, m.timestamp, 10)
 	if fields := bytes.TrimLeft(d.Fields[min(1, len(d.Fields)):], " \n"); len(fields) > 1 {
 		dst = append(dst, ',')
 		return appendDecodable(dst, fields)
@@ -79,17 +70,18 @@ func appendDecodable(dst, src []byte) []byte {
 
 // appendForm appends the form: the same fields in the same order, strings as
 // they are, everything else as its JSON text.
-func appendForm(dst []byte, d *store.Delivery, secret string, at stamp) ([]byte, error) {
+func (m *message) appendForm(dst []byte) ([]byte, error) {
+	d := m.delivery
 	dst = append(dst, "appid="...)
 	dst = strconv.AppendUint(dst, uint64(d.App), 10)
 	dst = append(dst, "&event="...)
 	dst = append(dst, url.QueryEscape(d.Name)...)
 	dst = append(dst, "&nonce="...)
-	dst = append(dst, at.nonce...)
+	dst = append(dst, m.nonce...)
 	dst = append(dst, "&signature="...)
-	dst = append(dst, protocol.CallbackSignature(secret, at.timestamp, at.nonce)...)
+	dst = append(dst, m.signature...)
 	dst = append(dst, "&timestamp="...)
-	dst = strconv.AppendInt(dst, at.timestamp, 10)
+	dst = strconv.AppendInt(dst, m.timestamp, 10)
 
 	dec := json.NewDecoder(bytes.NewReader(d.Fields))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {

@@ -41,8 +41,13 @@ func anyCreate(t *rapid.T) (*store.Delivery, protocol.CallCreate) {
 		}
 }
 
-func anyStamp(t *rapid.T) stamp {
-	return stamp{timestamp: rapid.Int64Range(1, 1<<40).Draw(t, "timestamp"), nonce: newNonce()}
+// anyMessage is a signed message about a delivery.
+func anyMessage(t *rapid.T, d *store.Delivery, form bool) *message {
+	m := &message{delivery: d, form: form, timestamp: rapid.Int64Range(1, 1<<40).Draw(t, "timestamp"), nonce: newNonce()}
+	if err := m.sign([]string{"secret"}); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 type createBody struct {
@@ -50,7 +55,7 @@ type createBody struct {
 	protocol.CallCreate
 }
 
-func (b createBody) equal(t *rapid.T, d *store.Delivery, at stamp, fields protocol.CallCreate) {
+func (b createBody) equal(t *rapid.T, d *store.Delivery, at *message, fields protocol.CallCreate) {
 	common := protocol.CallbackCommon{
 		AppID: strconv.FormatUint(uint64(d.App), 10), Event: d.Name, Nonce: at.nonce,
 		Signature: protocol.CallbackSignature("secret", at.timestamp, at.nonce), Timestamp: at.timestamp,
@@ -72,11 +77,8 @@ func (b createBody) equal(t *rapid.T, d *store.Delivery, at stamp, fields protoc
 func TestBodySurvivesURLDecoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, fields := anyCreate(t)
-		at := anyStamp(t)
-		body, err := appendBody(nil, d, "secret", at, false)
-		if err != nil {
-			t.Fatal(err)
-		}
+		at := anyMessage(t, d, false)
+		body := at.body
 		if decoded, err := url.QueryUnescape(string(body)); err != nil || decoded != string(body) {
 			t.Fatalf("URL-decoding %q gives %q, %v", body, decoded, err)
 		}
@@ -91,11 +93,8 @@ func TestBodySurvivesURLDecoding(t *testing.T) {
 func TestFormHasTheSameFields(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, fields := anyCreate(t)
-		at := anyStamp(t)
-		body, err := appendBody(nil, d, "secret", at, true)
-		if err != nil {
-			t.Fatal(err)
-		}
+		at := anyMessage(t, d, true)
+		body := at.body
 		values, err := url.ParseQuery(string(body))
 		if err != nil {
 			t.Fatal(err)
@@ -135,15 +134,16 @@ func TestFormHasTheSameFields(t *testing.T) {
 func TestFieldsThatAreNoObject(t *testing.T) {
 	for _, fields := range []string{"", "[]", `{"a"`, `{"a":`, `"a"`} {
 		d := &store.Delivery{Name: "call_create", Fields: []byte(fields)}
-		if _, err := appendBody(nil, d, "secret", stamp{1, "2"}, true); err == nil {
+		m := message{delivery: d, form: true, timestamp: 1, nonce: "2"}
+		if err := m.sign([]string{"secret"}); err == nil {
 			t.Errorf("fields %q: no error", fields)
 		}
 	}
 	for _, fields := range []string{"", "{}"} {
 		d := &store.Delivery{App: 1, Name: "x", Fields: []byte(fields)}
-		body, err := appendBody(nil, d, "secret", stamp{1, "2"}, false)
-		if err != nil || !json.Valid(body) || !strings.HasSuffix(string(body), `"timestamp":1}`) {
-			t.Errorf("fields %q: %s, %v", fields, body, err)
+		m := message{delivery: d, timestamp: 1, nonce: "2"}
+		if err := m.sign([]string{"secret"}); err != nil || !json.Valid(m.body) || !strings.HasSuffix(string(m.body), `"timestamp":1}`) {
+			t.Errorf("fields %q: %s, %v", fields, m.body, err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -50,6 +49,9 @@ type Endpoint struct {
 	// down.
 	Hold     bool
 	InFlight int // most requests at once; 0: DefaultInFlight
+	// Paused begins no attempts; what is due waits, in the store as far as
+	// memory does not take it.
+	Paused bool
 }
 
 // Result classifies an attempt for metrics.
@@ -131,7 +133,7 @@ func New(o Options) (*Deliverer, error) {
 		log:       o.Logger,
 		observe:   o.Observe,
 		transport: o.transport,
-		userAgent: "Ringback/" + o.Version,
+		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
 		epoch:     time.Now(),
 		loading:   make(chan struct{}, parallelLoads),
@@ -166,10 +168,12 @@ type settings struct {
 }
 
 func newSettings(e Endpoint) (*settings, error) {
-	u, err := url.Parse(e.URL)
-	switch {
-	case err != nil:
+	base, err := newBase(e.URL)
+	if err != nil {
 		return nil, fmt.Errorf("endpoint of app %d: its URL cannot be parsed", e.App) // the error would show its secrets
+	}
+	u := base.URL
+	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("endpoint %q of app %d: not an http or https URL", u.Redacted(), e.App)
 	case len(e.Secrets) == 0 || slices.Contains(e.Secrets, ""):
@@ -187,13 +191,7 @@ func newSettings(e Endpoint) (*settings, error) {
 	if len(e.Events) == 0 {
 		e.Events = protocol.DocumentedCallbacks
 	}
-	s := &settings{Endpoint: e}
-	s.request = &http.Request{
-		Method: http.MethodPost, URL: u, Host: u.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}
-	s.authorization = basicAuth(s.request)
-	return s, nil
+	return &settings{Endpoint: e, request: base, authorization: basicAuth(base)}, nil
 }
 
 // SetEndpoints makes the endpoints those that are given. What is in memory for
@@ -276,7 +274,7 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 
 // HandOff takes events that have just been committed, those of one call in
 // the order of their commits. What was made pending in another way is not
-// handed off: see Wake. It never waits. The events must not be changed
+// handed off: see Redeliver and Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
 // them when an endpoint is removed.
 func (d *Deliverer) HandOff(events []*store.Event) {
@@ -288,17 +286,14 @@ func (d *Deliverer) HandOff(events []*store.Event) {
 			if e == nil {
 				continue
 			}
-			e.handOff(&item{Delivery: store.Delivery{
-				Event: ev.ID, Endpoint: sub.Endpoint, App: ev.App, Call: ev.Call, Sequence: sub.Sequence,
-				Name: ev.Name, At: ev.At, Fields: ev.Fields,
-			}})
+			e.handOff(&item{Delivery: deliveryOf(ev, sub)})
 		}
 	}
 }
 
 // Wake makes the Deliverer look into the store for what an endpoint is due,
-// after somebody else made a delivery pending there: a redelivery by hand, or
-// a node whose work this one takes over.
+// after somebody else made a delivery pending there, such as a node whose work
+// this one takes over.
 func (d *Deliverer) Wake(id store.EndpointID) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

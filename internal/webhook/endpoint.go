@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,12 +36,14 @@ type endpoint struct {
 
 	owned   map[store.DeliveryKey]*item
 	ready   fifo
+	low     fifo // ready, but made pending again: they give way to those above
 	retries retries
 	chains  chains
 	hold    hold
 
 	workers int
 	flying  int
+	slots   int       // of them, those in the low lane
 	idle    []*worker // the one idle for the shortest time last
 
 	timer   *time.Timer
@@ -55,8 +55,15 @@ type endpoint struct {
 	arrived []*item // handed off while loading
 	gone    []*item // given up while loading: what is being loaded may still show them
 	// early are deliveries that were loaded and finished before they were
-	// handed off.
-	early map[store.DeliveryKey]struct{}
+	// handed off, with the number of their attempts: what is handed off with
+	// fewer is one of them, with as many it was made pending again.
+	early map[store.DeliveryKey]int
+	// left are redeliveries that are only in the store, and awaiting counts
+	// the other ones that have not been attempted since.
+	left     map[store.DeliveryKey]struct{}
+	awaiting int
+
+	health health
 }
 
 // maxEarly bounds endpoint.early. It is emptied when it is full: a delivery
@@ -68,7 +75,8 @@ func newEndpoint(d *Deliverer, s *settings) *endpoint {
 		d: d, id: s.ID, conf: s,
 		owned:   make(map[store.DeliveryKey]*item),
 		chains:  make(chains),
-		early:   make(map[store.DeliveryKey]struct{}),
+		early:   make(map[store.DeliveryKey]int),
+		left:    make(map[store.DeliveryKey]struct{}),
 		timerAt: never,
 	}
 }
@@ -122,17 +130,11 @@ func (e *endpoint) wake() {
 	e.spill()
 }
 
-// handOff takes a delivery that has just been stored.
+// handOff takes a delivery that has just been stored, or made pending again.
 func (e *endpoint) handOff(it *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	key := it.Key()
-	if _, ok := e.early[key]; ok {
-		delete(e.early, key)
-		return
-	}
-	if owned := e.owned[key]; owned != nil {
-		owned.loaded = false
+	if e.known(it) {
 		return
 	}
 	switch {
@@ -140,6 +142,7 @@ func (e *endpoint) handOff(it *item) {
 	case e.loading && !e.more && len(e.owned)+len(e.arrived) < e.d.capacity:
 		e.arrived = append(e.arrived, it) // what is being loaded comes first
 	case !e.room() || !e.caughtUp(it):
+		e.leave(it)
 		e.spill()
 	default:
 		e.admit(it, 0)
@@ -147,10 +150,35 @@ func (e *endpoint) handOff(it *item) {
 	}
 }
 
+// known reports whether a delivery that is handed off was loaded before.
+func (e *endpoint) known(it *item) bool {
+	key := it.Key()
+	if attempts, ok := e.early[key]; ok && it.Attempts < attempts {
+		delete(e.early, key)
+		return true
+	}
+	owned := e.owned[key]
+	if owned == nil || owned.finishedBefore(&it.Delivery) {
+		return false
+	}
+	owned.loaded = false
+	return true
+}
+
+// finishedBefore reports whether an item is what a delivery was before it was
+// made pending again. The item is still owned because nobody told yet that its
+// last result is durable, or because something is being loaded.
+func (it *item) finishedBefore(d *store.Delivery) bool {
+	return it.state == finished && d.Attempts >= it.Attempts
+}
+
 // caughtUp reports whether no delivery that is only in the store must come
 // before a new one. Those are waiting for a retry, which matters only for a
 // strict order.
 func (e *endpoint) caughtUp(it *item) bool {
+	if !e.ordered(it) && it.low {
+		return true
+	}
 	if e.horizon <= e.d.now() {
 		return false
 	}
@@ -178,27 +206,35 @@ func (e *endpoint) room() bool {
 	return e.evict()
 }
 
-// admit takes ownership of a delivery that is due at the given time.
+// ordered reports whether an item must keep to the order of its call.
+func (e *endpoint) ordered(it *item) bool {
+	return it.Call != 0 && (e.conf.Strict || it.Attempts == 0)
+}
+
+// admit takes ownership of a delivery that is due at the given time. If it was
+// finished before, what is owned of that makes room.
 func (e *endpoint) admit(it *item, due time.Duration) {
 	e.owned[it.Key()] = it
 	it.due = due
-	if it.Call != 0 && (e.conf.Strict || it.Attempts == 0) {
+	if it.awaited {
+		e.awaiting++
+	}
+	if e.ordered(it) {
 		e.chain(it)
-		return
+		if !e.chains.isHead(it) {
+			return
+		}
 	}
 	e.schedule(it)
 }
 
-// chain puts an item into the order of its call, and schedules it if nothing
-// is before it.
+// chain puts an item into the order of its call.
 func (e *endpoint) chain(it *item) {
 	it.state = blocked
 	if displaced := e.chains.insert(it); displaced != nil && displaced.state == ready {
 		displaced.state = blocked
 	}
-	if e.chains.isHead(it) {
-		e.schedule(it)
-	}
+	e.promote(it)
 }
 
 // unchain takes an item out of the order of its call and schedules the one
@@ -216,8 +252,17 @@ func (e *endpoint) schedule(it *item) {
 		e.retries.add(it)
 		return
 	}
+	e.enqueue(it)
+}
+
+// enqueue makes an item ready, in its lane.
+func (e *endpoint) enqueue(it *item) {
 	it.state = ready
-	e.ready.push(it)
+	if it.low {
+		e.low.push(it)
+	} else {
+		e.ready.push(it)
+	}
 }
 
 // proceed does everything that can be done now, and sets the timer for what
@@ -231,8 +276,7 @@ func (e *endpoint) proceed() {
 			it.state = blocked
 			continue
 		}
-		it.state = ready
-		e.ready.push(it)
+		e.enqueue(it)
 	}
 	e.load()
 	e.dispatch()
@@ -241,18 +285,23 @@ func (e *endpoint) proceed() {
 
 // take gives the next item to attempt, or nil.
 func (e *endpoint) take() *item {
-	if e.closed {
+	if e.closed || e.conf.Paused {
 		return nil
 	}
 	var it *item
 	if e.hold.down {
 		it = e.takeProbe()
-	} else {
-		it = e.ready.pop()
+	} else if it = e.ready.pop(); it == nil && e.slots < e.lowSlots() {
+		it = e.low.pop()
 	}
-	if it != nil {
-		it.state = flying
-		e.flying++
+	if it == nil {
+		return nil
+	}
+	it.state = flying
+	e.flying++
+	if it.low {
+		it.slot = true
+		e.slots++
 	}
 	return it
 }
@@ -319,67 +368,17 @@ func (e *endpoint) disown(it *item) {
 		e.gone = append(e.gone, it)
 		return
 	}
-	delete(e.owned, it.Key())
+	key := it.Key()
+	if e.owned[key] == it { // else it was made pending again
+		delete(e.owned, key)
+	}
 	if !it.loaded {
 		return
 	}
 	if len(e.early) >= maxEarly {
 		clear(e.early)
 	}
-	e.early[it.Key()] = struct{}{}
-}
-
-// drop gives up a waiting item and all that are behind it.
-func (e *endpoint) drop(it *item) {
-	e.retries.remove(it)
-	delete(e.owned, it.Key())
-	if !it.chained {
-		return
-	}
-	for next := it.next; next != nil; next = next.next {
-		delete(e.owned, next.Key())
-	}
-	delete(e.chains, it.Call)
-}
-
-// evict gives up the later half of the retries, as far as their results are
-// durable and they would not have to be loaded again at once, and draws the
-// horizon back to the first of them.
-func (e *endpoint) evict() bool {
-	if e.loading {
-		return false
-	}
-	var list []*item
-	soon := e.d.now() + loadAhead
-	for _, it := range e.retries {
-		if it.due > soon && it.evictable(e.chains) {
-			list = append(list, it)
-		}
-	}
-	if len(list) == 0 || len(list) < e.d.capacity/8 {
-		return false
-	}
-	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.due, b.due) })
-	list = list[len(list)/2:]
-	e.horizon = min(e.horizon, list[0].due)
-	for _, it := range list {
-		e.drop(it)
-	}
-	return true
-}
-
-// evictable reports whether the store knows all about a waiting item and those
-// behind it.
-func (it *item) evictable(c chains) bool {
-	if it.open > 0 || it.chained && !c.isHead(it) {
-		return false
-	}
-	for next := it.next; next != nil; next = next.next {
-		if next.open > 0 || next.state != blocked {
-			return false
-		}
-	}
-	return true
+	e.early[key] = it.Attempts
 }
 
 // onClock converts an instant of the wall clock to the Deliverer's.

@@ -31,6 +31,8 @@ type fakeStore struct {
 	writes     int
 	fail       error         // of every method, while it is set
 	slow       time.Duration // of every method
+	removed    map[store.EndpointID]bool
+	fakeJobs
 }
 
 func newFakeStore() *fakeStore {
@@ -38,6 +40,8 @@ func newFakeStore() *fakeStore {
 		deliveries: make(map[store.DeliveryKey]*store.Delivery),
 		log:        make(map[store.DeliveryKey][]store.Attempt),
 		sequences:  make(map[store.EndpointID]map[call.ID]int),
+		removed:    make(map[store.EndpointID]bool),
+		fakeJobs:   fakeJobs{jobs: make(map[int64]store.Redelivery), redone: make(map[store.DeliveryKey]int)},
 	}
 }
 

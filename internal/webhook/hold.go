@@ -22,6 +22,7 @@ type hold struct {
 	// doubt is the suspect that failed last, unless the endpoint has answered
 	// another since.
 	doubt *item
+	first *item // is to be the next probe, while it is held
 }
 
 // absorb decides about a failure at an endpoint that holds: true: it uses no
@@ -63,7 +64,8 @@ func (e *endpoint) answered() {
 }
 
 // resume ends the hold: everything that is ready or held goes in the order of
-// events, and within a call one after another.
+// events, and within a call one after another. What is ready in the low lane
+// has an order already, if it needs one.
 func (e *endpoint) resume() {
 	list := e.hold.items
 	e.hold = hold{}
@@ -75,7 +77,7 @@ func (e *endpoint) resume() {
 		it.state = blocked
 		it.due = 0
 		if it.Call != 0 && !it.chained {
-			e.chains.insert(it)
+			e.chain(it)
 		}
 	}
 	for _, it := range list {
@@ -85,17 +87,26 @@ func (e *endpoint) resume() {
 	}
 }
 
-func (e *endpoint) hasProbe() bool { return e.ready.peek() != nil || len(e.hold.items) > 0 }
+func (e *endpoint) hasProbe() bool {
+	return e.ready.peek() != nil || e.low.peek() != nil || len(e.hold.items) > 0
+}
 
 // takeProbe gives the delivery with which to find out whether the endpoint is
-// up again, if it is time: one that has not failed yet, else the one that
-// failed the longest time ago, so that every one has its turn.
+// up again, if it is time: the one that somebody asked for, else one that has
+// not failed yet, else the one that failed the longest time ago, so that every
+// one has its turn.
 func (e *endpoint) takeProbe() *item {
 	h := &e.hold
 	if h.probing || e.d.now() < h.probeAt {
 		return nil
 	}
-	it := e.ready.pop()
+	it := e.popFirst()
+	if it == nil {
+		it = e.ready.pop()
+	}
+	if it == nil {
+		it = e.low.pop()
+	}
 	if it == nil {
 		if len(h.items) == 0 {
 			return nil
@@ -105,5 +116,18 @@ func (e *endpoint) takeProbe() *item {
 	}
 	h.probing = true
 	it.probe = true
+	return it
+}
+
+// popFirst takes the held item that somebody asked for, or nil.
+func (e *endpoint) popFirst() *item {
+	h := &e.hold
+	i := slices.Index(h.items, h.first)
+	h.first = nil
+	if i < 0 {
+		return nil
+	}
+	it := h.items[i]
+	h.items = slices.Delete(h.items, i, i+1)
 	return it
 }

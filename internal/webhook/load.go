@@ -113,10 +113,14 @@ func (e *endpoint) merge(f found) bool {
 		e.horizon = e.d.onClock(f.list[len(f.list)-1].Due)
 	}
 	for _, d := range f.list {
-		if e.owned[d.Key()] != nil {
+		key := d.Key()
+		if owned := e.owned[key]; owned != nil && !owned.finishedBefore(d) {
+			delete(e.left, key)
 			continue
 		}
-		it := &item{Delivery: *d, loaded: d.Attempts == 0}
+		it := &item{Delivery: *d, loaded: d.Failures == 0}
+		it.low = e.loadedLow(d)
+		it.awaited = it.low
 		due := time.Duration(0) // a first attempt is due whatever the clock says
 		if d.Attempts > 0 {
 			due = e.d.onClock(d.Due)
@@ -128,7 +132,11 @@ func (e *endpoint) merge(f found) bool {
 			e.horizon = e.d.onClock(d.Due)
 			break
 		}
+		delete(e.left, key)
 		e.admit(it, due)
+	}
+	if e.horizon == never {
+		clear(e.left)
 	}
 
 	arrived, gone, more := e.arrived, e.gone, e.more
@@ -137,13 +145,12 @@ func (e *endpoint) merge(f found) bool {
 		e.disown(it)
 	}
 	for _, it := range arrived {
-		owned := e.owned[it.Key()]
 		switch {
-		case owned != nil:
-			owned.loaded = false
+		case e.known(it):
 		case e.room() && e.caughtUp(it):
 			e.admit(it, 0)
 		default:
+			e.leave(it)
 			more = true
 		}
 	}

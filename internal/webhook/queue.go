@@ -25,11 +25,14 @@ const (
 type item struct {
 	store.Delivery
 	state   state
-	queued  bool          // has a place in the fifo
+	queue   *fifo         // the one in which it has its place
 	chained bool          // has a place in the chain of its call
 	suspect bool          // failed once while the endpoint was held to be down
 	probe   bool          // is flying as a probe
-	loaded  bool          // came from the store before its first attempt
+	loaded  bool          // came from the store, and its hand-off may still come
+	low     bool          // was made pending again, and gives way to live ones
+	awaited bool          // low, and not attempted since
+	slot    bool          // is flying in a slot of the low lane
 	due     time.Duration // on the Deliverer's clock
 	index   int           // in the heap, while waiting
 	next    *item         // the one behind it in its call
@@ -37,17 +40,17 @@ type item struct {
 }
 
 // fifo is a queue of items. An item whose state is no longer ready keeps its
-// place and is passed over.
+// place and is passed over, and so is one that went to another queue.
 type fifo struct {
 	items []*item
 	head  int
 }
 
 func (q *fifo) push(it *item) {
-	if it.queued {
+	if it.queue == q {
 		return
 	}
-	it.queued = true
+	it.queue = q
 	if q.head > 64 && q.head*2 >= len(q.items) {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
@@ -60,7 +63,7 @@ func (q *fifo) push(it *item) {
 func (q *fifo) peek() *item {
 	for q.head < len(q.items) {
 		it := q.items[q.head]
-		if it.state == ready {
+		if it.state == ready && it.queue == q {
 			return it
 		}
 		q.drop(it)
@@ -79,7 +82,9 @@ func (q *fifo) pop() *item {
 }
 
 func (q *fifo) drop(it *item) {
-	it.queued = false
+	if it.queue == q {
+		it.queue = nil
+	}
 	q.items[q.head] = nil
 	q.head++
 }

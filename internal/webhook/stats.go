@@ -17,6 +17,34 @@ type EndpointStats struct {
 	Oldest   call.Instant // when the oldest of them happened; 0: there is none
 	InFlight int
 	Down     bool // it is held to be down
+	Paused   bool
+	// Redelivering counts what was made pending again and has not been
+	// attempted since.
+	Redelivering int
+
+	// Of attempts since the start of the server; 0: there was none.
+	LastSuccess call.Instant
+	LastFailure call.Instant
+	Failures    int    // since the last success, in a row
+	LastError   string // of the last failure, also after a success
+}
+
+// health is how an endpoint has answered since the start.
+type health struct {
+	success, failure call.Instant
+	failures         int
+	problem          string
+}
+
+// note takes an attempt into account.
+func (h *health) note(a *store.Attempt) {
+	at := a.Started.Add(a.Duration)
+	if a.Error == "" {
+		h.success, h.failures = at, 0
+		return
+	}
+	h.failure, h.problem = at, a.Error
+	h.failures++
 }
 
 // Stats gives the state of every endpoint, by ID. For endpoints that do not
@@ -58,7 +86,10 @@ func (d *Deliverer) Stats(ctx context.Context) []EndpointStats {
 func (e *endpoint) stats() (s EndpointStats, complete bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s = EndpointStats{Endpoint: e.id, App: e.conf.App, InFlight: e.flying, Down: e.hold.down}
+	s = EndpointStats{
+		Endpoint: e.id, App: e.conf.App, InFlight: e.flying, Down: e.hold.down, Paused: e.conf.Paused, Redelivering: e.outstanding(),
+		LastSuccess: e.health.success, LastFailure: e.health.failure, Failures: e.health.failures, LastError: e.health.problem,
+	}
 	for _, it := range e.owned {
 		if it.state == finished {
 			continue

@@ -68,7 +68,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	l, err := t.link(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, &unsentError{err}
 	}
 	deadline, _ := ctx.Deadline() // none: the zero time, which lifts an earlier one
 	l.conn.SetDeadline(deadline)
@@ -85,6 +85,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res.Body = &responseBody{ReadCloser: res.Body, l: l, stop: stop, reusable: !res.Close && !req.Close}
 	return res, nil
 }
+
+// unsentError says that there was no connection: nothing of the request was
+// written.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
 
 // roundTrip writes the request and reads the answer up to its body.
 func (l *link) roundTrip(req *http.Request) (*http.Response, error) {

@@ -81,17 +81,17 @@ func vectors(t *testing.T) golden {
 	add := func(name string, cb Callback, sequence int, form bool, secrets ...string) {
 		number++
 		d := &store.Delivery{Event: number, App: 1, Call: c.ID, Sequence: sequence, Name: cb.Name, Fields: cb.Fields}
-		at := stamp{1_700_000_005, "4503599627370495"}
-		body, err := appendBody(nil, d, secrets[0], at, form)
-		if err != nil {
+		m := message{
+			delivery: d, attempt: 1, form: form, userAgent: "Ringback/1.0.0", timestamp: 1_700_000_005, nonce: "4503599627370495",
+		}
+		if err := m.sign(secrets); err != nil {
 			t.Fatal(err)
 		}
-		to := &settings{Endpoint: Endpoint{Secrets: secrets, Form: form}}
 		headers := make(map[string]string)
-		for name, values := range (&caller{userAgent: "Ringback/1.0.0"}).header(to, d, at, body) {
+		for name, values := range m.header() {
 			headers[name] = values[0]
 		}
-		g.Requests = append(g.Requests, requestVector{name, secrets, headers, string(body)})
+		g.Requests = append(g.Requests, requestVector{name, secrets, headers, string(m.body)})
 	}
 	sequence := 0
 	happens := func(e call.Event) {

@@ -123,6 +123,10 @@ func (e *endpoint) settings() *settings {
 // book says where an attempt leaves its delivery and the endpoint.
 func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Result) {
 	e.flying--
+	if it.slot {
+		it.slot = false
+		e.slots--
+	}
 	probe := it.probe
 	it.probe = false
 	if probe {
@@ -134,6 +138,8 @@ func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Resul
 	}
 	rec = attemptOf(&it.Delivery, out)
 	it.Attempts++
+	e.attempted(it)
+	e.health.note(&rec)
 	verdict = e.judge(it, out, probe)
 	if e.removed && it.State == store.Pending {
 		it.State, it.Due, verdict = store.Failed, 0, ResultFailed
