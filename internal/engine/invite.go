@@ -123,6 +123,10 @@ func (e *Engine) InviteMore(ctx context.Context, app uint32, id call.ID, cmd cal
 	return e.Do(ctx, app, id, cmd, ack)
 }
 
+// Invitable reports whether a known user can be rung: he has a session, be it
+// offline, or has never logged in.
+func Invitable(u store.UserRecord) bool { return u.Sessions > 0 || !u.LoggedIn }
+
 // uninvitable picks those users who are unknown or logged out. Online,
 // offline and merely registered users can be invited.
 func (e *Engine) uninvitable(ctx context.Context, app uint32, ids []call.UserID) ([]call.UserID, error) {
@@ -144,7 +148,7 @@ func (e *Engine) uninvitable(ctx context.Context, app uint32, ids []call.UserID)
 	}
 	invitable := make(map[call.UserID]bool, len(known))
 	for _, u := range known {
-		invitable[u.ID] = u.Sessions > 0 || !u.LoggedIn
+		invitable[u.ID] = Invitable(u)
 	}
 	var out []call.UserID
 	for _, id := range ask {

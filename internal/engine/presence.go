@@ -39,7 +39,21 @@ func (e *Engine) connectionLost(key userKey) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := e.users[key]
-	return p != nil && !slices.ContainsFunc(p.sessions, func(s *session) bool { return s.device != nil })
+	return p != nil && !p.connected()
+}
+
+// Online reports whether a user has a session with a live connection.
+func (e *Engine) Online(app uint32, user call.UserID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.users[userKey{app, user}]
+	return p != nil && p.connected()
+}
+
+// connected reports whether one of the sessions has a connection; Engine.mu is
+// held.
+func (p *presence) connected() bool {
+	return slices.ContainsFunc(p.sessions, func(s *session) bool { return s.device != nil })
 }
 
 // Connected lists the sessions of a user that have a connection at this
@@ -210,6 +224,12 @@ func (e *Engine) left(key userKey) {
 			e.notice(key.app, id, call.CallerGone{})
 		}
 	}
+	e.awaitAbsence(key)
+}
+
+// awaitAbsence makes a user who is away quit the advanced calls that he is in,
+// if he does not return within AbsenceTimeout.
+func (e *Engine) awaitAbsence(key userKey) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.users[key] != nil || e.absent[key] != nil || len(e.byUser[key]) == 0 {

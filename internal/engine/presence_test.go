@@ -186,3 +186,46 @@ func TestHistory(t *testing.T) {
 		}
 	})
 }
+
+func TestOnline(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice := w.login("alice")
+		if !w.Online(app, "alice") || w.Online(app, "bob") || w.Online(app+1, "alice") {
+			t.Error("only alice is online")
+		}
+		alice.drop()
+		if w.Online(app, "alice") {
+			t.Error("without a connection alice is online")
+		}
+		alice.back()
+		if !w.Online(app, "alice") {
+			t.Error("alice is back, but not online")
+		}
+	})
+}
+
+func TestRestartLeavesCallsOfTheServerAPI(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice := w.login("alice")
+		w.login("bob")
+		alice.drop()
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		backend := &phone{w: w, user: "alice"}
+		id := backend.invite("bob")
+		w.crash()
+		w.start()
+		synctest.Wait()
+		if s := w.state(id, "bob"); s != call.Inviting {
+			t.Fatalf("after a restart bob is %s, but the caller had been offline before", s)
+		}
+		alice.back().drop()
+		w.crash()
+		w.start()
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		if s := w.state(id, "bob"); s != call.Cancelled {
+			t.Errorf("the caller came and went, and bob is %s", s)
+		}
+	})
+}

@@ -88,3 +88,17 @@ func (e *Engine) History(ctx context.Context, app uint32, user call.UserID, flag
 	}
 	return calls, next, nil
 }
+
+// Call reads a call, as it is at this moment; store.ErrNotFound when the app
+// has none of that ID.
+func (e *Engine) Call(ctx context.Context, app uint32, id call.ID) (*call.Call, error) {
+	c, err := e.take(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer c.mu.Unlock()
+	if c.rec.Call == nil || c.rec.Call.App != app {
+		return nil, store.ErrNotFound
+	}
+	return c.rec.Call, nil
+}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
@@ -104,20 +105,48 @@ func (e *Engine) adopt(ctx context.Context, rec *store.CallRecord) error {
 	e.mu.Unlock()
 	e.index(nil, rec.Call)
 	e.schedule(c)
-	for _, u := range rec.Call.Users {
-		key := userKey{rec.Call.App, u.ID}
-		if u.State != call.Accepted || e.present(key) {
+	for i := range rec.Call.Users {
+		u := &rec.Call.Users[i]
+		if u.State != call.Accepted || e.present(userKey{rec.Call.App, u.ID}) {
 			continue
 		}
-		known, err := e.Store.Users(ctx, key.app, []call.UserID{key.user})
+		gone, err := e.wentAway(ctx, rec.Call, u)
 		if err != nil {
 			return err
 		}
-		if len(known) > 0 && known[0].LoggedIn {
-			e.work.Go(func() { e.left(key) })
+		if gone {
+			e.work.Go(func() { e.adoptAbsence(rec.Call, u.ID) })
 		}
 	}
 	return nil
+}
+
+// wentAway reports whether an accepted user who is not present has gone away
+// from the call, as opposed to never having been there: who was brought into
+// it by the server API while he was offline, or has never logged in, has no
+// device that could be missed.
+func (e *Engine) wentAway(ctx context.Context, c *call.Call, u *call.User) (bool, error) {
+	known, err := e.Store.Users(ctx, c.App, []call.UserID{u.ID})
+	if err != nil || len(known) == 0 || !known[0].LoggedIn {
+		return false, err
+	}
+	if u.Primary != "" {
+		return true, nil
+	}
+	since := max(c.CreatedAt, u.AcceptedAt)
+	sessions, err := e.Store.SessionsOf(ctx, c.App, u.ID)
+	if err != nil {
+		return false, err
+	}
+	return len(sessions) == 0 || slices.ContainsFunc(sessions, func(s store.Session) bool { return s.OfflineAt >= since }), nil
+}
+
+// adoptAbsence carries out for one call what left does for all.
+func (e *Engine) adoptAbsence(c *call.Call, user call.UserID) {
+	if c.Caller == user {
+		e.notice(c.App, c.ID, call.CallerGone{})
+	}
+	e.awaitAbsence(userKey{c.App, user})
 }
 
 // janitor drops old sessions and prunes what is past its retention, in small
