@@ -99,7 +99,7 @@ func (d *devServer) open(ctx context.Context, log *slog.Logger, callback string)
 		app.Callbacks = append(app.Callbacks, endpoint)
 	}
 	cfg.Apps = []config.App{app}
-	return server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText(), Root: page})
+	return server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText(), Root: page, OpenAdmin: true})
 }
 
 func (d *devServer) token(user string) (string, error) {

@@ -25,7 +25,7 @@ type world struct {
 	dir   string
 	store *faultyStore
 	notes *notes
-	apps  []App
+	app   App
 }
 
 // sessionTTL is short, since the janitor's rounds until then are real work.
@@ -34,14 +34,14 @@ const sessionTTL = time.Hour
 // bubble runs f with a new world inside a bubble.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	bubbleWith(t, App{ID: app, LoginPolicy: PolicyMulti}, f)
+	bubbleWith(t, App{LoginPolicy: PolicyMulti}, f)
 }
 
 func bubbleWith(t *testing.T, a App, f func(t *testing.T, w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, apps: []App{a}}
+		w := &world{t: t, dir: dir, app: a}
 		w.start()
 		defer w.stop()
 		f(t, w)
@@ -57,7 +57,7 @@ func (w *world) start() {
 	w.store = &faultyStore{Store: db}
 	w.notes = new(notes)
 	w.Engine = New(Options{
-		Store: w.store, Devices: w.notes, Callbacks: w.notes, Apps: w.apps, Logger: slog.New(slog.DiscardHandler),
+		Store: w.store, Devices: w.notes, Callbacks: w.notes, App: func(id uint32) (App, bool) { return w.app, id == app }, Logger: slog.New(slog.DiscardHandler),
 		HeartbeatTimeout: 35 * time.Second, AbsenceTimeout: 2 * time.Minute, MaxCallDuration: 24 * time.Hour,
 		SessionTTL: sessionTTL, Retention: 720 * time.Hour,
 	})

@@ -23,7 +23,7 @@ func TestLoginPolicies(t *testing.T) {
 		{PolicyMulti, slices.Repeat([]string{"WEB"}, 12), []int{0, 1}},
 	}
 	for _, tt := range tests {
-		bubbleWith(t, App{ID: app, LoginPolicy: tt.policy}, func(t *testing.T, w *world) {
+		bubbleWith(t, App{LoginPolicy: tt.policy}, func(t *testing.T, w *world) {
 			var phones []*phone
 			for _, platform := range tt.platforms {
 				phones = append(phones, w.loginOn("alice", platform))

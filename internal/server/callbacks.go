@@ -1,17 +1,25 @@
 package server
 
 import (
-	"time"
-
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 	"github.com/ringback/ringback/protocol"
 )
 
-// callbacks lets the engine use the deliverer.
-type callbacks struct{ *webhook.Deliverer }
+// callbacks lets the engine use the deliverer, and tells the feed.
+type callbacks struct {
+	*webhook.Deliverer
+	feed *feed.Feed
+}
+
+// HandOff implements engine.Callbacks.
+func (c callbacks) HandOff(events []*store.Event) {
+	c.Deliverer.HandOff(events)
+	c.feed.Announce(events)
+}
 
 // Events implements engine.Callbacks.
 func (callbacks) Events(t engine.Transition) []*store.Event {
@@ -50,5 +58,3 @@ func seconds(i call.Instant) int64 { return int64(i) / 1000 }
 func event(cb webhook.Callback) *store.Event {
 	return &store.Event{Name: cb.Name, Fields: cb.Fields}
 }
-
-func nowInstant() call.Instant { return call.At(time.Now()) }

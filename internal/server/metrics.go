@@ -87,25 +87,8 @@ func (m *metrics) transition(t engine.Transition) {
 		return
 	}
 	if t.Before.Live() && !t.After.Live() {
-		m.ended.WithLabelValues(mode, outcome(t)).Inc()
+		m.ended.WithLabelValues(mode, string(t.After.Outcome())).Inc()
 	}
-}
-
-// outcome names what a call came to: accepted if anyone ever did, else what
-// its last event was.
-func outcome(t engine.Transition) string {
-	if t.After.AnyAccepted() {
-		return "accepted"
-	}
-	switch e := t.Event.(type) {
-	case call.CallRejected:
-		return "rejected"
-	case call.InvitationsTimedOut:
-		return "timeout"
-	case call.InvitationsCancelled:
-		return string(e.Reason)
-	}
-	return string(t.After.EndReason)
 }
 
 // attempt notes an attempt to deliver a callback.

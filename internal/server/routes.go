@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ringback/ringback/internal/adminapi"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -22,6 +23,9 @@ func (s *Server) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	if s.admin != nil {
+		mux.Handle(adminapi.Path+"/", s.admin)
+	}
 	if s.options.Root != nil {
 		mux.Handle("/", s.options.Root)
 	}

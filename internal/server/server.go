@@ -12,11 +12,15 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ringback/ringback/internal/adminapi"
 	"github.com/ringback/ringback/internal/auth"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/feed"
+	"github.com/ringback/ringback/internal/registry"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/sqlite"
+	"github.com/ringback/ringback/internal/trace"
 	"github.com/ringback/ringback/internal/webhook"
 	"github.com/ringback/ringback/internal/ws"
 	"github.com/ringback/ringback/protocol"
@@ -36,18 +40,26 @@ type Options struct {
 	Version string
 	// Root answers what no other path does; nil: 404.
 	Root http.Handler
+	// OpenAdmin serves the admin API without a token, to this machine only;
+	// the listener must be on loopback.
+	OpenAdmin bool
 }
 
 // Server is a running Ringback.
 type Server struct {
-	options   Options
-	config    *config.Config
-	store     store.Store
-	engine    *engine.Engine
-	devices   *ws.Server
-	deliverer *webhook.Deliverer
-	metrics   *metrics
-	http      http.Server
+	options     Options
+	config      *config.Config
+	store       store.Store
+	registry    *registry.Registry
+	engine      *engine.Engine
+	devices     *ws.Server
+	traces      *trace.Recorder
+	deliverer   *webhook.Deliverer
+	redeliverer *webhook.Redeliverer
+	feed        feed.Feed
+	admin       *adminapi.API // nil: it is off
+	metrics     *metrics
+	http        http.Server
 }
 
 // Open opens the store of a checked configuration and brings everything in it
@@ -68,36 +80,48 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) open(ctx context.Context) error {
-	endpoints, err := s.syncApps(ctx)
-	if err != nil {
-		return fmt.Errorf("recording the apps of the configuration: %w", err)
-	}
+func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
+	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps, Changed: s.appsChanged})
+	if err != nil {
+		return err
+	}
 	s.deliverer, err = webhook.New(webhook.Options{
-		Store: s.store, Endpoints: endpoints, AllowNetworks: s.config.Callbacks.AllowNetworks,
+		Store: s.store, Endpoints: s.endpoints(), AllowNetworks: s.config.Callbacks.AllowNetworks,
 		Logger: s.options.Logger, Version: s.options.Version, Observe: s.metrics.attempt,
 	})
 	if err != nil {
 		return err
 	}
+	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger)
+	s.traces = trace.NewRecorder(s.store, s.options.Logger)
 	s.devices = ws.New(ws.Options{
-		Apps: deviceApps(s.config.Apps), Logger: s.options.Logger,
+		App: s.deviceApp, Logger: s.options.Logger,
 		HeartbeatInterval: s.config.HeartbeatInterval, HeartbeatTimeout: s.config.HeartbeatTimeout,
 		TrustedProxies:    s.config.TrustedProxies,
 		RequestsPerSecond: s.config.Limits.RequestsPerSecond, Burst: s.config.Limits.Burst,
-		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command,
+		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command, Trace: s.traces.Add,
 	})
 	s.engine = engine.New(engine.Options{
-		Store: s.store, Devices: s.devices, Callbacks: callbacks{s.deliverer},
-		Apps: engineApps(s.config.Apps), Logger: s.options.Logger,
+		Store: s.store, Devices: s.devices, Callbacks: callbacks{s.deliverer, &s.feed},
+		App: s.engineApp, Logger: s.options.Logger,
 		HeartbeatTimeout: s.config.HeartbeatTimeout, AbsenceTimeout: s.config.AbsenceTimeout,
 		MaxCallDuration: s.config.MaxCallDuration, SessionTTL: s.config.SessionTTL,
 		Retention: s.config.Retention, Observe: s.metrics.transition,
 	})
 	s.devices.Serve(s.engine)
+	if s.config.AdminToken != "" || s.options.OpenAdmin {
+		s.admin = adminapi.New(adminapi.Options{
+			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed,
+			HandOff: callbacks{s.deliverer, &s.feed}.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: signingEndpoint,
+			Logger: s.options.Logger, Version: s.options.Version,
+			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,
+		})
+	}
 	s.deliverer.Start()
+	s.redeliverer.Start()
 	if err := s.engine.Start(ctx); err != nil {
+		s.redeliverer.Close()
 		s.deliverer.Close(ctx)
 		return err
 	}
@@ -106,53 +130,6 @@ func (s *Server) open(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
 	}
 	return nil
-}
-
-// syncApps makes the store's apps those of the configuration, and gives their
-// endpoints.
-func (s *Server) syncApps(ctx context.Context) ([]webhook.Endpoint, error) {
-	apps := make([]store.App, len(s.config.Apps))
-	for i, app := range s.config.Apps {
-		apps[i] = store.App{ID: app.ID, Name: app.Name}
-		for _, ep := range app.Callbacks {
-			apps[i].Endpoints = append(apps[i].Endpoints, ep.URL)
-		}
-	}
-	ids, err := s.store.SyncApps(ctx, apps, nowInstant())
-	if err != nil {
-		return nil, err
-	}
-	var endpoints []webhook.Endpoint
-	for i, app := range s.config.Apps {
-		for j, ep := range app.Callbacks {
-			secret := ep.Secret
-			if secret == "" {
-				secret = app.Secret
-			}
-			endpoints = append(endpoints, webhook.Endpoint{
-				ID: ids[i][j], App: app.ID, URL: ep.URL, Secrets: []string{secret}, Form: ep.Format == "form",
-				Events: ep.Events, Timeout: ep.Timeout, Retry: ep.Retry,
-				Strict: ep.Ordering == "strict", Hold: ep.WhenDown == "hold",
-			})
-		}
-	}
-	return endpoints, nil
-}
-
-func engineApps(apps []config.App) []engine.App {
-	var out []engine.App
-	for _, app := range apps {
-		out = append(out, engine.App{ID: app.ID, LoginPolicy: app.LoginPolicy})
-	}
-	return out
-}
-
-func deviceApps(apps []config.App) []ws.App {
-	var out []ws.App
-	for _, app := range apps {
-		out = append(out, ws.App{ID: app.ID, Secret: app.Secret, InvitedOnly: app.JoinPolicy == "invited"})
-	}
-	return out
 }
 
 // tokenRefusal maps what is wrong with a token to its code.
@@ -202,9 +179,15 @@ func (s *Server) Close() error {
 	if c, ok := s.options.Root.(interface{ Close() }); ok {
 		c.Close()
 	}
+	s.registry.Close()
+	if s.admin != nil {
+		s.admin.Close()
+	}
 	note("closing connections", s.devices.Close(ctx))
 	note("stopping HTTP", s.http.Shutdown(ctx))
 	s.engine.Close()
+	s.traces.Close()
+	s.redeliverer.Close()
 	note("finishing callbacks", s.deliverer.Close(ctx))
 	note("closing the store", s.store.Close())
 	return errors.Join(errs...)

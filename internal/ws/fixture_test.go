@@ -63,7 +63,10 @@ func newSite(t *testing.T, set settings) *site {
 		t.Fatal(err)
 	}
 	devices := ws.New(ws.Options{
-		Apps: []ws.App{{ID: appID, Secret: secret, InvitedOnly: set.invitedOnly}}, Logger: log,
+		App: func(id uint32) (ws.App, bool) {
+			return ws.App{Secrets: []string{secret}, InvitedOnly: set.invitedOnly}, id == appID
+		},
+		Logger:            log,
 		HeartbeatInterval: set.heartbeat, HeartbeatTimeout: 3 * set.heartbeat,
 		RequestsPerSecond: set.rate, Burst: set.burst,
 		Verify: auth.Verify,
@@ -75,7 +78,8 @@ func newSite(t *testing.T, set settings) *site {
 		},
 	})
 	eng := engine.New(engine.Options{
-		Store: db, Devices: devices, Callbacks: noCallbacks{}, Apps: []engine.App{{ID: appID, LoginPolicy: set.policy}}, Logger: log,
+		Store: db, Devices: devices, Callbacks: noCallbacks{}, Logger: log,
+		App:              func(uint32) (engine.App, bool) { return engine.App{LoginPolicy: set.policy}, true },
 		HeartbeatTimeout: 3 * set.heartbeat, AbsenceTimeout: 2 * time.Minute, MaxCallDuration: 24 * time.Hour,
 		SessionTTL: 720 * time.Hour, Retention: 720 * time.Hour,
 	})

@@ -121,8 +121,11 @@ func (cl *client) verify(token string) (expires time.Time, err error) {
 	}
 	for _, secret := range app.Secrets {
 		expires, err = cl.server.Verify(token, cl.key.app, string(cl.key.user), secret, time.Now())
-		if code := cl.server.Refusal(err); err == nil || code != protocol.CodeTokenInvalid {
-			return expires, err // it was made with this secret
+		if err == nil {
+			return expires, nil
+		}
+		if code := cl.server.Refusal(err); code != 0 && code != protocol.CodeTokenInvalid {
+			return time.Time{}, err // it was made with this secret
 		}
 	}
 	return expires, err
