@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -89,6 +91,7 @@ func New(o Options) *API {
 	config := huma.DefaultConfig("Ringback admin API", o.Version)
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = Path+"/openapi", "", ""
 	config.CreateHooks = nil // no $schema in bodies
+	config.Transformers = append(config.Transformers, spellOut)
 	config.Info.Description = "For operators and their tools. Every request carries the admin_token of the configuration as a bearer token."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"bearer": {}}}
@@ -114,10 +117,29 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refusal.write(w)
 		return
 	}
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "", "application/x-www-form-urlencoded": // what curl sends unless it is told otherwise
+		r.Header.Set("Content-Type", "application/json")
+	}
 	r = r.WithContext(context.WithValue(r.Context(), byKey{}, registry.By{
 		Actor: "admin", Remote: peer.Address(r, a.TrustedProxies),
 	}))
 	a.mux.ServeHTTP(w, r)
+}
+
+// spellOut puts what is wrong with an input into the sentence that people read
+// first.
+func spellOut(_ huma.Context, _ string, v any) (any, error) {
+	problem, ok := v.(*huma.ErrorModel)
+	if !ok || problem.Detail != "validation failed" || len(problem.Errors) == 0 {
+		return v, nil
+	}
+	sentences := make([]string, len(problem.Errors))
+	for i, e := range problem.Errors {
+		sentences[i] = strings.TrimPrefix(e.Location+": ", ": ") + e.Message
+	}
+	problem.Detail = strings.Join(sentences, "; ")
+	return problem, nil
 }
 
 // Close ends the streams.
@@ -186,8 +208,9 @@ func article(what string) string {
 // output wraps a body as huma wants it.
 type output[T any] struct{ Body T }
 
-// pageInput are the parameters of every list.
-type pageInput struct {
+// PageInput are the parameters of every list. Like the other parts of inputs
+// it is exported because huma reads no others.
+type PageInput struct {
 	Cursor string `query:"cursor" doc:"The next of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }

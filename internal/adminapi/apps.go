@@ -11,14 +11,15 @@ import (
 	"github.com/ringback/ringback/internal/registry"
 )
 
-type appInput struct {
+// AppInput names an app.
+type AppInput struct {
 	App uint32 `path:"app"`
 }
 
 func (a *API) registerApps() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-apps", Method: http.MethodGet, Path: Path + "/apps", Summary: "List the apps", Tags: []string{"Apps"},
-	}, func(ctx context.Context, in *pageInput) (*output[Page[App]], error) {
+	}, func(ctx context.Context, in *PageInput) (*output[Page[App]], error) {
 		after, err := decodeCursor[uint32]("apps", in.Cursor)
 		if err != nil {
 			return nil, err
@@ -54,7 +55,7 @@ func (a *API) registerApps() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-app", Method: http.MethodGet, Path: Path + "/apps/{app}", Summary: "Show an app", Tags: []string{"Apps"},
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *appInput) (*output[App], error) {
+	}, func(ctx context.Context, in *AppInput) (*output[App], error) {
 		app, ok := a.Registry.App(in.App)
 		if !ok {
 			return nil, a.fail(registry.ErrNotFound, "app")
@@ -66,7 +67,7 @@ func (a *API) registerApps() {
 		OperationID: "update-app", Method: http.MethodPatch, Path: Path + "/apps/{app}", Summary: "Change an app", Tags: []string{"Apps"},
 		Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
-		appInput
+		AppInput
 		Body AppChange
 	},
 	) (*output[App], error) {
@@ -83,7 +84,7 @@ func (a *API) registerApps() {
 			"callbacks carry one webhook-signature for each, and the signature in their body stays that of the old one until then.",
 		Tags: []string{"Apps"}, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
-		appInput
+		AppInput
 		Body Rotation
 	},
 	) (*output[Rotated], error) {

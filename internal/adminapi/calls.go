@@ -13,7 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/trace"
 )
 
-type callInput struct {
+// CallInput names a call.
+type CallInput struct {
 	Call string `path:"call" doc:"Its ID"`
 }
 
@@ -28,7 +29,7 @@ func (a *API) registerCalls() {
 		Outcome string `query:"outcome" enum:"accepted,caller_cancel,caller_left,ended,max_duration,timeout,rejected"`
 		From    string `query:"from" doc:"Created not before: Unix milliseconds, RFC 3339, or a duration before now, such as 2h"`
 		Until   string `query:"until" doc:"Created before: as from"`
-		pageInput
+		PageInput
 	},
 	) (*output[Page[Call]], error) {
 		if in.User != "" && in.App == 0 {
@@ -63,7 +64,7 @@ func (a *API) registerCalls() {
 		OperationID: "get-call", Method: http.MethodGet, Path: Path + "/calls/{call}", Summary: "Show a call and its story", Tags: tags,
 		Description: "What happened, what was sent to which device and whether it was confirmed, the callbacks and their attempts; and for everybody whether it rang, and if not, why.",
 		Errors:      []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *callInput) (*output[CallDetail], error) {
+	}, func(ctx context.Context, in *CallInput) (*output[CallDetail], error) {
 		id, err := parseCall(in.Call)
 		if err != nil {
 			return nil, err

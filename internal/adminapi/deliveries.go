@@ -14,12 +14,13 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-type deliveryInput struct {
+// DeliveryInput names a delivery.
+type DeliveryInput struct {
 	Delivery string `path:"delivery" example:"dlv_93364000000000_3"`
 }
 
-// filterInput is a DeliveryFilter as query parameters.
-type filterInput struct {
+// FilterInput is a DeliveryFilter as query parameters.
+type FilterInput struct {
 	App      uint32 `query:"app"`
 	Call     string `query:"call"`
 	Endpoint int64  `query:"endpoint"`
@@ -34,8 +35,8 @@ func (a *API) registerDeliveries() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: Path + "/deliveries", Summary: "Search the deliveries, the newest first", Tags: tags,
 	}, func(ctx context.Context, in *struct {
-		filterInput
-		pageInput
+		FilterInput
+		PageInput
 	},
 	) (*output[Page[Delivery]], error) {
 		q, err := DeliveryFilter{
@@ -66,7 +67,7 @@ func (a *API) registerDeliveries() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: Path + "/deliveries/{delivery}", Summary: "Show a delivery with its attempts", Tags: tags,
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *deliveryInput) (*output[DeliveryDetail], error) {
+	}, func(ctx context.Context, in *DeliveryInput) (*output[DeliveryDetail], error) {
 		d, err := a.delivery(ctx, in.Delivery)
 		if err != nil {
 			return nil, a.fail(err, "delivery")
@@ -82,7 +83,7 @@ func (a *API) registerDeliveries() {
 		OperationID: "redeliver", Method: http.MethodPost, Path: Path + "/deliveries/{delivery}/redeliver", Summary: "Deliver once more",
 		Description: "A finished delivery becomes pending with a fresh schedule, and its attempts go on counting. One that waits for its next attempt is attempted now.",
 		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, func(ctx context.Context, in *deliveryInput) (*output[Delivery], error) {
+	}, func(ctx context.Context, in *DeliveryInput) (*output[Delivery], error) {
 		d, err := a.delivery(ctx, in.Delivery)
 		if err != nil {
 			return nil, a.fail(err, "delivery")
@@ -104,7 +105,7 @@ func (a *API) registerDeliveries() {
 		OperationID: "redeliver-call", Method: http.MethodPost, Path: Path + "/calls/{call}/redeliver", Summary: "Deliver all callbacks of a call once more",
 		Tags: tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
-		callInput
+		CallInput
 		Endpoint int64 `query:"endpoint" doc:"Only to this one"`
 	},
 	) (*output[struct {

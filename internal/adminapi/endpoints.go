@@ -15,7 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-type endpointInput struct {
+// EndpointInput names an endpoint.
+type EndpointInput struct {
 	Endpoint int64 `path:"endpoint"`
 }
 
@@ -25,7 +26,7 @@ func (a *API) registerEndpoints() {
 		OperationID: "create-endpoint", Method: http.MethodPost, Path: Path + "/apps/{app}/endpoints", Summary: "Give an app another endpoint",
 		Tags: tags, DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
-		appInput
+		AppInput
 		Body NewEndpoint
 	},
 	) (*output[Endpoint], error) {
@@ -44,7 +45,7 @@ func (a *API) registerEndpoints() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-endpoint", Method: http.MethodGet, Path: Path + "/endpoints/{endpoint}", Summary: "Show an endpoint", Tags: tags,
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *endpointInput) (*output[Endpoint], error) {
+	}, func(ctx context.Context, in *EndpointInput) (*output[Endpoint], error) {
 		app, e, ok := a.Registry.Endpoint(store.EndpointID(in.Endpoint))
 		if !ok {
 			return nil, a.fail(registry.ErrNotFound, "endpoint")
@@ -57,7 +58,7 @@ func (a *API) registerEndpoints() {
 		Description: "The URL cannot be changed, for an endpoint is known by it: make another one.",
 		Tags:        tags, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
-		endpointInput
+		EndpointInput
 		Body EndpointSettings
 	},
 	) (*output[Endpoint], error) {
@@ -77,7 +78,7 @@ func (a *API) registerEndpoints() {
 		OperationID: "delete-endpoint", Method: http.MethodDelete, Path: Path + "/endpoints/{endpoint}", Summary: "Take an endpoint away",
 		Description: "What it is still due becomes failed.",
 		Tags:        tags, Errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, func(ctx context.Context, in *endpointInput) (*struct{}, error) {
+	}, func(ctx context.Context, in *EndpointInput) (*struct{}, error) {
 		return nil, a.fail(a.Registry.RemoveEndpoint(ctx, store.EndpointID(in.Endpoint), by(ctx)), "endpoint")
 	})
 
@@ -91,7 +92,7 @@ func (a *API) registerEndpoints() {
 		huma.Register(a.huma, huma.Operation{
 			OperationID: op.name + "-endpoint", Method: http.MethodPost, Path: Path + "/endpoints/{endpoint}/" + op.name,
 			Summary: op.summary, Description: op.description, Tags: tags, Errors: []int{http.StatusNotFound},
-		}, func(ctx context.Context, in *endpointInput) (*output[Endpoint], error) {
+		}, func(ctx context.Context, in *EndpointInput) (*output[Endpoint], error) {
 			app, e, err := a.Registry.Pause(ctx, store.EndpointID(in.Endpoint), op.paused, by(ctx))
 			if err != nil {
 				return nil, a.fail(err, "endpoint")
@@ -105,7 +106,7 @@ func (a *API) registerEndpoints() {
 		Description: "Really signed, through the real deliverer and into the log, whether or not the endpoint asks for that event. It carries Ringback-Test: true.",
 		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
-		endpointInput
+		EndpointInput
 		Body Trigger `required:"false"`
 	},
 	) (*output[Triggered], error) {

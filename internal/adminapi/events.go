@@ -18,14 +18,14 @@ import (
 // latest, in the place of a cursor, is the end of the feed at this moment.
 const latest = "latest"
 
-// eventFilter says which events are meant.
-type eventFilter struct {
+// EventFilter says which events are meant.
+type EventFilter struct {
 	App   uint32   `query:"app" doc:"Default: all apps"`
 	Event []string `query:"event,explode" doc:"Names of events; default: all"`
 	Call  string   `query:"call"`
 }
 
-func (f *eventFilter) matches(ev *store.Event) bool {
+func (f *EventFilter) matches(ev *store.Event) bool {
 	return (len(f.Event) == 0 || slices.Contains(f.Event, ev.Name)) && (f.Call == "" || ev.Call.String() == f.Call)
 }
 
@@ -43,7 +43,7 @@ func (a *API) registerEvents() {
 		OperationID: "list-events", Method: http.MethodGet, Path: Path + "/events", Summary: "Read events in order", Tags: tags,
 		Description: "Every event, whether or not an endpoint is subscribed. Nothing is skipped by going on from the cursor.",
 	}, func(ctx context.Context, in *struct {
-		eventFilter
+		EventFilter
 		After string `query:"after" doc:"A cursor, or latest; default: the oldest event that is kept"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 		Wait  int    `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait for an event when there is none"`
@@ -56,7 +56,7 @@ func (a *API) registerEvents() {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(in.Wait)*time.Second)
 		defer cancel()
 		out := EventPage{Items: []Event{}, Cursor: feed.EncodeCursor(in.App, after)}
-		r := a.read(&in.eventFilter, after)
+		r := a.read(&in.EventFilter, after)
 		defer r.close()
 		for {
 			events, more, err := r.next(context.WithoutCancel(ctx), in.Limit)
@@ -78,7 +78,7 @@ func (a *API) registerEvents() {
 		Description: "Really signed, through the real deliverer and into the log, to the endpoints that ask for that event and to whoever listens. It carries Ringback-Test: true, and no call knows of it.",
 		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
-		appInput
+		AppInput
 		Body Trigger `required:"false"`
 	},
 	) (*output[Triggered], error) {
@@ -113,14 +113,14 @@ func (a *API) place(ctx context.Context, app uint32, cursor string) (store.Event
 // reader follows the events that match a filter.
 type reader struct {
 	store  store.Events
-	filter *eventFilter
+	filter *EventFilter
 	after  store.EventID
 	watch  *feed.Watch
 }
 
 // read begins to follow. The watch comes before the first look at the store,
 // so that nothing is missed in between.
-func (a *API) read(f *eventFilter, after store.EventID) *reader {
+func (a *API) read(f *EventFilter, after store.EventID) *reader {
 	return &reader{store: a.Store, filter: f, after: after, watch: a.Feed.Watch(f.App)}
 }
 

@@ -28,9 +28,9 @@ const (
 	maxCounted  = 10_000           // calls whose callbacks are being counted
 )
 
-// listenInput are the parameters of a stream.
-type listenInput struct {
-	eventFilter
+// ListenInput are the parameters of a stream.
+type ListenInput struct {
+	EventFilter
 	Endpoint int64  `query:"endpoint" doc:"Sign and format as for this endpoint; default: the app's first one, or its callback secret"`
 	After    string `query:"after" doc:"A cursor; default: from now on"`
 	LastID   string `header:"Last-Event-ID" doc:"As after, when a stream is taken up again"`
@@ -48,7 +48,7 @@ func (a *API) registerListen() {
 				Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Callback](), true, "Callback"),
 			}},
 		}},
-	}, func(ctx context.Context, in *listenInput) (*huma.StreamResponse, error) {
+	}, func(ctx context.Context, in *ListenInput) (*huma.StreamResponse, error) {
 		s, err := a.newStream(ctx, in)
 		if err != nil {
 			return nil, a.fail(err, "app or endpoint")
@@ -61,13 +61,13 @@ func (a *API) registerListen() {
 type stream struct {
 	api      *API
 	app      uint32
-	filter   *eventFilter
+	filter   *EventFilter
 	endpoint store.EndpointID
 	after    store.EventID
 	counts   map[call.ID]int // callbacks of each call so far
 }
 
-func (a *API) newStream(ctx context.Context, in *listenInput) (*stream, error) {
+func (a *API) newStream(ctx context.Context, in *ListenInput) (*stream, error) {
 	if in.App != 0 {
 		if _, ok := a.Registry.App(in.App); !ok {
 			return nil, registry.ErrNotFound
@@ -101,7 +101,7 @@ func (a *API) newStream(ctx context.Context, in *listenInput) (*stream, error) {
 		return nil, err
 	}
 	return &stream{
-		api: a, app: in.App, filter: &in.eventFilter, endpoint: store.EndpointID(in.Endpoint), after: after,
+		api: a, app: in.App, filter: &in.EventFilter, endpoint: store.EndpointID(in.Endpoint), after: after,
 		counts: make(map[call.ID]int),
 	}, nil
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-type redeliveryInput struct {
+// RedeliveryInput names a job.
+type RedeliveryInput struct {
 	ID int64 `path:"id"`
 }
 
@@ -39,7 +40,7 @@ func (a *API) registerRedeliveries() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-redeliveries", Method: http.MethodGet, Path: Path + "/redeliveries", Summary: "List the jobs, the newest first", Tags: tags,
-	}, func(ctx context.Context, in *pageInput) (*output[Page[Redelivery]], error) {
+	}, func(ctx context.Context, in *PageInput) (*output[Page[Redelivery]], error) {
 		before, err := decodeCursor[int64]("redeliveries", in.Cursor)
 		if err != nil {
 			return nil, err
@@ -61,7 +62,7 @@ func (a *API) registerRedeliveries() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-redelivery", Method: http.MethodGet, Path: Path + "/redeliveries/{id}", Summary: "Show a job and how far it is", Tags: tags,
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *redeliveryInput) (*output[Redelivery], error) {
+	}, func(ctx context.Context, in *RedeliveryInput) (*output[Redelivery], error) {
 		job, err := a.Store.Redelivery(ctx, in.ID)
 		if err != nil {
 			return nil, a.fail(err, "redelivery")
@@ -73,7 +74,7 @@ func (a *API) registerRedeliveries() {
 		OperationID: "stop-redelivery", Method: http.MethodPost, Path: Path + "/redeliveries/{id}/stop", Summary: "Stop a job",
 		Description: "What it has made pending by now is still delivered.",
 		Tags:        tags, Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *redeliveryInput) (*output[Redelivery], error) {
+	}, func(ctx context.Context, in *RedeliveryInput) (*output[Redelivery], error) {
 		target := "redelivery " + strconv.FormatInt(in.ID, 10)
 		job, err := a.Redeliverer.Stop(ctx, in.ID, by(ctx).Audit("redelivery.stop", target, struct{}{}))
 		if err != nil {

@@ -15,7 +15,8 @@ import (
 // kickReason is what a kicked device is told.
 const kickReason = "an administrator has ended this session"
 
-type userInput struct {
+// UserInput names a user.
+type UserInput struct {
 	App  uint32 `path:"app"`
 	User string `path:"user" doc:"Its ID, URL-encoded"`
 }
@@ -26,9 +27,9 @@ func (a *API) registerUsers() {
 		OperationID: "list-users", Method: http.MethodGet, Path: Path + "/apps/{app}/users", Summary: "List the users of an app by ID", Tags: tags,
 		Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
-		appInput
+		AppInput
 		Prefix string `query:"prefix" doc:"Of their IDs"`
-		pageInput
+		PageInput
 	},
 	) (*output[Page[User]], error) {
 		if _, ok := a.Registry.App(in.App); !ok {
@@ -55,7 +56,7 @@ func (a *API) registerUsers() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-user", Method: http.MethodGet, Path: Path + "/apps/{app}/users/{user}", Summary: "Show a user and his sessions", Tags: tags,
 		Errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *userInput) (*output[UserDetail], error) {
+	}, func(ctx context.Context, in *UserInput) (*output[UserDetail], error) {
 		id := call.UserID(in.User)
 		users, err := a.Store.Users(ctx, in.App, []call.UserID{id})
 		if err == nil && len(users) == 0 {
@@ -84,7 +85,7 @@ func (a *API) registerUsers() {
 		Summary: "End a session", Description: "Its device is told and disconnected, with code 4001; the user counts as logged out there.",
 		Tags: tags, Errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
-		userInput
+		UserInput
 		Session string `path:"session"`
 	},
 	) (*struct{}, error) {
@@ -102,7 +103,7 @@ func (a *API) registerUsers() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "kick-user", Method: http.MethodDelete, Path: Path + "/apps/{app}/users/{user}/sessions",
 		Summary: "End all sessions of a user", Tags: tags,
-	}, func(ctx context.Context, in *userInput) (*output[struct {
+	}, func(ctx context.Context, in *UserInput) (*output[struct {
 		Ended int `json:"ended"`
 	}], error,
 	) {
