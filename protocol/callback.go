@@ -41,6 +41,10 @@ const (
 	HeaderWebhookSignature = "webhook-signature"
 	HeaderAttempt          = "Ringback-Attempt"
 	HeaderSequence         = "Ringback-Sequence"
+
+	// HeaderTest is "true" on callbacks of which nothing happened, which a
+	// tool sent to try a receiver.
+	HeaderTest = "Ringback-Test"
 )
 
 // Reasons of a call_cancel callback.

@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/config/typo":  {},
 	"internal/demo":         {"protocol"},
 	"internal/bench":        {"client", "protocol", "internal/auth"},
+	"internal/certify":      {"internal/call", "internal/webhook", "protocol"},
 }
 
 // pure packages import nothing but the standard library and the project.
@@ -44,6 +45,7 @@ var only = map[string][]string{
 	"internal/server":       {"cmd/ringback"},
 	"internal/demo":         {"cmd/ringback"},
 	"internal/bench":        {"cmd/ringback"},
+	"internal/certify":      {"cmd/ringback"},
 }
 
 // maxLines is the length over which a file needs to be split.
