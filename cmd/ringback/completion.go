@@ -19,7 +19,7 @@ func newCompletionCommand(e *env) *cobra.Command {
 			"  ringback completion zsh > \"${fpath[1]}/_ringback\"\n" +
 			"  ringback completion fish > ~/.config/fish/completions/ringback.fish\n" +
 			"  ringback completion powershell | Out-String | Invoke-Expression",
-		Args:      oneArg("a SHELL: bash, zsh, fish or powershell"),
+		Args:      oneArg("SHELL", shells...),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
@@ -30,10 +30,8 @@ func newCompletionCommand(e *env) *cobra.Command {
 				return root.GenZshCompletion(e.stdout)
 			case "fish":
 				return root.GenFishCompletion(e.stdout, true)
-			case "powershell":
-				return root.GenPowerShellCompletionWithDesc(e.stdout)
 			}
-			return mistake(cmd, "the shell %q is not known; %v", args[0], notOneOf(args[0], shells))
+			return root.GenPowerShellCompletionWithDesc(e.stdout)
 		},
 	}
 }

@@ -134,8 +134,14 @@ func TestUsageMistakes(t *testing.T) {
 		{[]string{"bench", "--duration", "10"}, `--duration is "10"; it must be a duration, such as 500ms, 10s or 2m`},
 		{[]string{"serve", "--log-level", "loud"}, `--log-level is "loud"; it must be debug, info, warn or error`},
 		{[]string{"dev", "--log-format", "xml"}, `--log-format is "xml"; it must be text or json`},
-		{[]string{"completion"}, "completion needs a SHELL: bash, zsh, fish or powershell"},
-		{[]string{"completion", "cmd"}, `the shell "cmd" is not known; it must be bash, zsh, fish or powershell`},
+		{[]string{"completion"}, "completion needs a SHELL; it must be bash, zsh, fish or powershell"},
+		{[]string{"completion", "cmd"}, `SHELL is "cmd"; it must be bash, zsh, fish or powershell`},
+		{[]string{"certify"}, "certify needs a URL"},
+		{[]string{"certify", "http://a", "http://b"}, `certify takes one URL, not "http://b" too`},
+		{[]string{"certify", "http://a"}, "certify needs the secret of the callbacks, as RINGBACK_CALLBACK_SECRET or --secret"},
+		{[]string{"certify", "a", "--secret", "s"}, "the receiver needs a URL such as https://backend.example.com/callbacks"},
+		{[]string{"certify", "http://a", "--secret", "s", "--timeout", "0s"}, "--timeout is 0s; it must be above 0"},
+		{[]string{"certify", "http://a", "--event", "call_create,call_crate"}, `--event is "call_create,call_crate"; did you mean call_create? it must be call_create, call_cancel, `},
 		{[]string{"token"}, "token needs --app, a number from 1 to 4294967295"},
 		{[]string{"token", "--app", "0"}, `--app is "0"; it must be a number from 1 to 4294967295`},
 		{[]string{"token", "--app", "4294967296"}, `--app is "4294967296"; it must be a number from 1 to 4294967295`},
@@ -147,7 +153,7 @@ func TestUsageMistakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		status, stdout, stderr := ringback(t, nil, tt.args...)
-		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, "ringback: "+tt.want+"\nRun 'ringback") || !strings.HasSuffix(stderr, " --help' for usage.\n") {
+		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, "ringback: "+tt.want) || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\nRun 'ringback") || !strings.HasSuffix(stderr, " --help' for usage.\n") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q; want %q", tt.args, status, stdout, stderr, tt.want)
 		}
 	}

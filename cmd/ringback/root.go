@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,7 @@ func newRoot(e *env) *cobra.Command {
 		inGroup(groupDevelop,
 			newDevCommand(e),
 			newTokenCommand(e),
+			newCertifyCommand(e),
 		),
 		inGroup(groupOperate,
 			newBenchCommand(e),
@@ -180,15 +182,20 @@ func flagsOnly(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneArg is the rule for commands with one argument, which is called what.
-func oneArg(what string) cobra.PositionalArgs {
+// oneArg is the rule for commands with one argument, which is called what, and
+// is one of the words, if there are any.
+func oneArg(what string, words ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		switch len(args) {
-		case 0:
-			return mistake(cmd, "%s needs %s", cmd.Name(), what)
-		case 1:
-			return nil
+		switch {
+		case len(args) == 0 && len(words) > 0:
+			return mistake(cmd, "%s needs a %s; %v", cmd.Name(), what, notOneOf("", words))
+		case len(args) == 0:
+			return mistake(cmd, "%s needs a %s", cmd.Name(), what)
+		case len(args) > 1:
+			return mistake(cmd, "%s takes one %s, not %q too", cmd.Name(), what, args[1])
+		case len(words) > 0 && !slices.Contains(words, args[0]):
+			return mistake(cmd, "%s is %q; %v", what, args[0], notOneOf(args[0], words))
 		}
-		return mistake(cmd, "%s takes one %s, not %q too", cmd.Name(), what, args[1])
+		return nil
 	}
 }

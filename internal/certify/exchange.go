@@ -18,7 +18,7 @@ import (
 
 const (
 	maxAnswer = 64 << 10 // bytes of an answer that are read, so that its connection can be used again
-	maxKept   = 300      // of them for the report
+	maxKept   = 120      // of them for the report
 )
 
 // Exchange is a request, and what came back.
@@ -164,7 +164,7 @@ func (c *Check) mustBeRefused(ex *Exchange, result Result, why, fix string) {
 	switch {
 	case ex.ok():
 		c.judge(result, "it was accepted: "+ex.outcome(), why, fix)
-	case ex.Error != "" || ex.Status/100 != 4:
+	case ex.Error != "" || ex.Status/100 != 4 && ex.Status != http.StatusNotImplemented:
 		c.judge(Warn, "it was not accepted, but not refused either: "+ex.outcome(),
 			"what looks like a failure of the receiver hides real ones, and may be one", "refuse it with a status such as 401 or 405")
 	}
