@@ -15,9 +15,9 @@ func TestBenchMistakes(t *testing.T) {
 		"an app":           {"--url", "http://localhost"},
 		"at least 2":       {"--connections", "1"},
 		"takes flags only": {"now"},
-		"not a number":     {"--app", "x"},
+		"must be a number": {"--app", "x"},
 	} {
-		err := runBench(t.Context(), args, nil, io.Discard, io.Discard)
+		err := run(t.Context(), append([]string{"bench"}, args...), nil, io.Discard, io.Discard)
 		if usage, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(usage.message, want) {
 			t.Errorf("got %v, want a mistake in the command line with %q", err, want)
 		}
@@ -26,10 +26,10 @@ func TestBenchMistakes(t *testing.T) {
 
 func TestBenchHelp(t *testing.T) {
 	var out bytes.Buffer
-	if err := runBench(t.Context(), []string{"-h"}, nil, &out, io.Discard); err != nil {
+	if err := run(t.Context(), []string{"bench", "-h"}, nil, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Usage: ringback bench", "-rate", "-allow-remote"} {
+	for _, want := range []string{"ringback bench [flags]", "--rate", "--allow-remote"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the help does not say %s:\n%s", want, out.String())
 		}

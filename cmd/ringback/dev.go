@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/ringback/ringback/internal/auth"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/demo"
@@ -29,40 +31,56 @@ const (
 	devListen   = "127.0.0.1:8080"
 )
 
-// runDev runs a server for one person on one machine.
-func runDev(ctx context.Context, args, _ []string, stdout, stderr io.Writer) (err error) {
-	flags := newFlags("dev", "[flags]",
-		"Dev runs a server for one person on one machine, without any configuration:\n"+
-			"an app with a secret that is printed, a page with two phones that ring each\n"+
-			"other, and an inbox that shows the callbacks as they arrive.")
-	listen := flags.String("listen", "", "loopback `ADDRESS` to listen on (default "+devListen+", or a free port if that is taken)")
-	dataDir := flags.String("data-dir", "", "keep the data, and the app's secret, in `DIR` (default: a temporary directory, removed at the end)")
-	callback := flags.String("callback", "", "`URL` of your own backend on this machine, to get the callbacks too")
-	ring := flags.Bool("ring", false, "begin with a call, made here in the terminal by two clients")
-	logFormat, logLevel := logFlags(flags)
-	if done, err := parse(flags, args, stdout); done || err != nil {
+// newDevCommand runs a server for one person on one machine.
+func newDevCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "run a server for one person on one machine, with a page to try it",
+		Long: "Runs a server for one person on one machine, without any configuration: an app\n" +
+			"with a secret that is printed, a page with two phones that ring each other, and\n" +
+			"an inbox that shows the callbacks as they arrive.",
+		Example: "  ringback dev --ring\n" +
+			"  ringback dev --data-dir ./dev --callback http://127.0.0.1:3000/callbacks",
+		Args: flagsOnly,
+	}
+	var o devOptions
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", "", "loopback `ADDRESS` to listen on (default "+devListen+", or a free port if that is taken)")
+	dir := dirFlag(cmd, "data-dir", "keep the data, and the app's secret, in `DIR` (default: a temporary directory, removed at the end)")
+	flags.StringVar(&o.callback, "callback", "", "`URL` of your own backend on this machine, to get the callbacks too")
+	flags.BoolVar(&o.ring, "ring", false, "begin with a call, made here in the terminal by two clients")
+	log := logFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.dataDir = *dir
+		return runDev(cmd.Context(), o, log.logger(e.stderr), e.stdout)
+	}
+	return cmd
+}
+
+// devOptions are the flags of dev.
+type devOptions struct {
+	listen, dataDir, callback string
+	ring                      bool
+}
+
+// runDev runs the server of dev until ctx ends.
+func runDev(ctx context.Context, o devOptions, log *slog.Logger, stdout io.Writer) error {
+	ln, err := listenLoopback(ctx, o.listen)
+	if err != nil {
 		return err
 	}
-	log, err := newLogger(stderr, *logFormat, *logLevel)
-	if err != nil {
-		return &usageError{"dev", err.Error()}
-	}
-	ln, err := listenLoopback(ctx, *listen)
-	if err != nil {
-		return err
-	}
-	dir, secret, remove, err := devData(*dataDir)
+	dir, secret, remove, err := devData(o.dataDir)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	defer remove()
-	dev := &devServer{address: ln.Addr().String(), secret: secret, dir: dir, kept: *dataDir != "", out: stdout}
-	srv, err := dev.open(ctx, log, *callback)
+	dev := &devServer{address: ln.Addr().String(), secret: secret, dir: dir, kept: o.dataDir != "", out: stdout}
+	srv, err := dev.open(ctx, log, o.callback)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	dev.greet()
-	if *ring {
+	if o.ring {
 		go dev.ring(ctx)
 	}
 	err = srv.Serve(ctx, ln)

@@ -2,12 +2,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback/internal/auth"
 )
@@ -29,25 +33,78 @@ func TestHelp(t *testing.T) {
 		if status != 0 || stderr != "" {
 			t.Errorf("%q: status %d, stderr %q", args, status, stderr)
 		}
-		for _, c := range commands() {
-			if !strings.Contains(stdout, "  "+c.name) || !strings.Contains(stdout, c.summary) {
-				t.Errorf("%q: nothing of %s in\n%s", args, c.name, stdout)
+		for _, c := range newRoot(new(env)).Commands() {
+			if !strings.Contains(stdout, "\n  "+c.Name()+" ") || !strings.Contains(stdout, "  "+c.Short+"\n") {
+				t.Errorf("%q: nothing of %s in\n%s", args, c.Name(), stdout)
 			}
 		}
-	}
-	for _, c := range commands() {
-		for _, args := range [][]string{{"help", c.name}, {c.name, "-h"}, {c.name, "--help"}} {
-			status, stdout, stderr := ringback(t, nil, args...)
-			if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "Usage: ringback "+c.name) {
-				t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
+		for _, heading := range []string{"\nServer:\n", "\nDevelop:\n", "\nOperate:\n", "\nOther commands:\n"} {
+			if strings.Count(stdout, heading) != 1 {
+				t.Errorf("%q: no %q in\n%s", args, heading, stdout)
 			}
 		}
 	}
 }
 
+// Every command says what it does, and shows command lines that it takes.
+func TestHelpOfEveryCommand(t *testing.T) {
+	each(newRoot(new(env)), func(c *cobra.Command) {
+		path := strings.Fields(c.CommandPath())[1:]
+		for _, args := range [][]string{
+			append([]string{"help"}, path...), append(slices.Clone(path), "-h"), append(slices.Clone(path), "--help"),
+		} {
+			status, stdout, stderr := ringback(t, nil, args...)
+			if status != 0 || stderr != "" || !strings.Contains(stdout, "\nUsage:\n  "+c.CommandPath()) ||
+				!strings.Contains(stdout, "\nFlags:\n") || !strings.HasSuffix(stdout, "\n") {
+				t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
+			}
+		}
+		if c.Short == "" || c.Long == "" || c.Example == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short %q, long %q, example %q", c.CommandPath(), c.Short, c.Long, c.Example)
+		}
+		for line := range strings.Lines(c.Example) {
+			testExample(t, c, line)
+		}
+	})
+}
+
+// testExample parses the flags of an example's line. Variables and pipes are
+// the shell's.
+func testExample(t *testing.T, c *cobra.Command, line string) {
+	t.Helper()
+	words := strings.Fields(line)
+	at := slices.IndexFunc(words, func(w string) bool { return strings.TrimPrefix(w, "<(") == "ringback" })
+	if at < 0 {
+		t.Errorf("%s: no command line in the example %q", c.CommandPath(), line)
+		return
+	}
+	words = words[at+1:]
+	if end := slices.IndexFunc(words, func(w string) bool { return strings.ContainsAny(w[:1], "#|>") }); end >= 0 {
+		words = words[:end]
+	}
+	found, rest, err := newRoot(new(env)).Find(words)
+	if err == nil && (found.CommandPath() == c.CommandPath() || !c.HasParent()) {
+		found.InitDefaultHelpFlag()
+		err = found.ParseFlags(rest)
+	} else if err == nil {
+		err = fmt.Errorf("it is one of %s", found.CommandPath())
+	}
+	if err != nil {
+		t.Errorf("%s: the example %q: %v", c.CommandPath(), line, err)
+	}
+}
+
+// each visits a command and all below it.
+func each(c *cobra.Command, visit func(*cobra.Command)) {
+	visit(c)
+	for _, child := range c.Commands() {
+		each(child, visit)
+	}
+}
+
 func TestNoCommand(t *testing.T) {
 	status, stdout, stderr := ringback(t, nil)
-	if status != 2 || stdout != "" || !strings.Contains(stderr, "\nUsage: ringback COMMAND") {
+	if status != 2 || stdout != "" || !strings.Contains(stderr, "\nUsage:\n  ringback COMMAND") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }
@@ -61,13 +118,33 @@ func TestUsageMistakes(t *testing.T) {
 		{[]string{"tokn"}, `unknown command "tokn"; did you mean "token"?`},
 		{[]string{"help", "chekc"}, `unknown command "chekc"; did you mean "check"?`},
 		{[]string{"frobnicate"}, `unknown command "frobnicate"`},
-		{[]string{"help", "token", "check"}, "help takes one command at most"},
+		{[]string{"vers"}, `unknown command "vers"; did you mean "version"?`},
+		{[]string{"start", "--config", "x"}, `unknown command "start"; did you mean "serve"?`},
+		{[]string{"tokn", "--app", "1"}, `unknown command "tokn"; did you mean "token"?`},
+		{[]string{"tokn", "--help"}, `unknown command "tokn"; did you mean "token"?`},
+		{[]string{"--frob", "token"}, "unknown flag --frob"},
+		{[]string{"help", "token", "check"}, `ringback token has no commands of its own, such as "check"`},
 		{[]string{"version", "1"}, `version takes flags only, not "1"`},
 		{[]string{"check", "ringback.yaml"}, `check takes flags only, not "ringback.yaml"`},
-		{[]string{"check", "--confg", "x"}, "flag provided but not defined: -confg"},
+		{[]string{"check", "--confg", "x"}, "unknown flag --confg; did you mean --config?"},
+		{[]string{"check", "-config", "x"}, "unknown flag -config; did you mean --config?"},
+		{[]string{"check", "--config"}, "--config needs a value"},
+		{[]string{"check", "--json=maybe"}, `--json is "maybe"; it must be true or false`},
+		{[]string{"bench", "--connections", "many"}, `--connections is "many"; it must be a whole number`},
+		{[]string{"bench", "--duration", "10"}, `--duration is "10"; it must be a duration, such as 500ms, 10s or 2m`},
+		{[]string{"serve", "--log-level", "loud"}, `--log-level is "loud"; it must be debug, info, warn or error`},
+		{[]string{"dev", "--log-format", "xml"}, `--log-format is "xml"; it must be text or json`},
+		{[]string{"completion"}, "completion needs a SHELL; it must be bash, zsh, fish or powershell"},
+		{[]string{"completion", "cmd"}, `SHELL is "cmd"; it must be bash, zsh, fish or powershell`},
+		{[]string{"certify"}, "certify needs a URL"},
+		{[]string{"certify", "http://a", "http://b"}, `certify takes one URL, not "http://b" too`},
+		{[]string{"certify", "http://a"}, "certify needs the secret of the callbacks, as RINGBACK_CALLBACK_SECRET or --secret"},
+		{[]string{"certify", "a", "--secret", "s"}, "the receiver needs a URL such as https://backend.example.com/callbacks"},
+		{[]string{"certify", "http://a", "--secret", "s", "--timeout", "0s"}, "--timeout is 0s; it must be above 0"},
+		{[]string{"certify", "http://a", "--event", "call_create,call_crate"}, `--event is "call_create,call_crate"; did you mean call_create? it must be call_create, call_cancel, `},
 		{[]string{"token"}, "token needs --app, a number from 1 to 4294967295"},
-		{[]string{"token", "--app", "0"}, `invalid value "0" for flag -app: not a number from 1 to 4294967295`},
-		{[]string{"token", "--app", "4294967296"}, `invalid value "4294967296" for flag -app: not a number from 1 to 4294967295`},
+		{[]string{"token", "--app", "0"}, `--app is "0"; it must be a number from 1 to 4294967295`},
+		{[]string{"token", "--app", "4294967296"}, `--app is "4294967296"; it must be a number from 1 to 4294967295`},
 		{[]string{"token", "--app", "1"}, "token needs --user"},
 		{[]string{"token", "--app", "1", "--user", "alice"}, "token needs the app's secret, as RINGBACK_SECRET or --secret"},
 		{append(token, "--user", "al/ice"), `"al/ice" is not a user ID: it may have 32 bytes of ASCII letters, digits, spaces and some signs`},
@@ -76,7 +153,7 @@ func TestUsageMistakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		status, stdout, stderr := ringback(t, nil, tt.args...)
-		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, "ringback: "+tt.want+"\nRun 'ringback help") {
+		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, "ringback: "+tt.want) || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "\nRun 'ringback") || !strings.HasSuffix(stderr, " --help' for usage.\n") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q; want %q", tt.args, status, stdout, stderr, tt.want)
 		}
 	}
@@ -91,7 +168,7 @@ func TestToken(t *testing.T) {
 	}{
 		{nil, "04", time.Hour},
 		{[]string{"--secret", testSecret}, "04", time.Hour},
-		{[]string{"--format=jwt", "-ttl=31s"}, "eyJ", 31 * time.Second},
+		{[]string{"--format=jwt", "--ttl=31s"}, "eyJ", 31 * time.Second},
 	}
 	for _, tt := range tests {
 		now := time.Now()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,38 +10,50 @@ import (
 	"net/http/pprof"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/server"
 )
 
-// runServe runs the server until ctx ends.
-func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	fs := newFlags("serve", "--config FILE [flags]",
-		"Serve runs the server until it gets SIGINT or SIGTERM. Every key of the\n"+
-			"configuration can also be set by an environment variable, such as\n"+
-			"RINGBACK_LISTEN or RINGBACK_APPS_0_SECRET.")
-	file := fs.String("config", "", "configuration `FILE`")
-	listen := fs.String("listen", "", "`ADDRESS` to listen on, instead of the configured one")
-	dataDir := fs.String("data-dir", "", "`DIR`ectory of the embedded store, instead of the configured one")
-	profile := fs.String("pprof", "", "serve Go profiles on this loopback `ADDRESS`, under /debug/pprof/")
-	logFormat, logLevel := logFlags(fs)
-	if done, err := parse(fs, args, stdout); done || err != nil {
-		return err
+// newServeCommand runs the server.
+func newServeCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "run the server",
+		Long: "Runs the server until it gets SIGINT or SIGTERM. Every key of the configuration\n" +
+			"can also be set by an environment variable, such as RINGBACK_LISTEN or\n" +
+			"RINGBACK_APPS_0_SECRET.",
+		Example: "  ringback serve --config ringback.yaml\n" +
+			"  ringback serve --config ringback.yaml --listen :8080 --log-format json",
+		SuggestFor: []string{"run", "start", "server"},
+		Args:       flagsOnly,
 	}
-	log, err := newLogger(stderr, *logFormat, *logLevel)
-	if err != nil {
-		return &usageError{"serve", err.Error()}
+	file := fileFlag(cmd, "config", "configuration `FILE`")
+	listen := cmd.Flags().String("listen", "", "`ADDRESS` to listen on, instead of the configured one")
+	dir := dirFlag(cmd, "data-dir", "`DIR`ectory of the embedded store, instead of the configured one")
+	profile := cmd.Flags().String("pprof", "", "serve Go profiles on this loopback `ADDRESS`, under /debug/pprof/")
+	log := logFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		environ := withFlags(e.environ, map[string]string{"RINGBACK_LISTEN": *listen, "RINGBACK_DATA_DIR": *dir})
+		cfg, err := config.Load(*file, environ)
+		if err != nil {
+			return err
+		}
+		if *file == "" && len(cfg.Apps) == 0 {
+			return mistake(cmd, "there is nothing to serve: name a configuration with --config FILE, "+
+				"or set an app in the environment (RINGBACK_APPS_0_ID, RINGBACK_APPS_0_SECRET)")
+		}
+		return runServe(cmd.Context(), cfg, *profile, log.logger(e.stderr))
 	}
-	cfg, err := config.Load(*file, withFlags(environ, map[string]string{"RINGBACK_LISTEN": *listen, "RINGBACK_DATA_DIR": *dataDir}))
-	if err != nil {
-		return err
-	}
-	if *file == "" && len(cfg.Apps) == 0 {
-		return &usageError{"serve", "there is nothing to serve: name a configuration with --config FILE, " +
-			"or set an app in the environment (RINGBACK_APPS_0_ID, RINGBACK_APPS_0_SECRET)"}
-	}
-	if *profile != "" {
-		if err := serveProfiles(ctx, *profile); err != nil {
+	return cmd
+}
+
+// runServe runs the server until ctx ends, and serves profiles on an address,
+// if that is not empty.
+func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog.Logger) error {
+	if profile != "" {
+		if err := serveProfiles(ctx, profile); err != nil {
 			return err
 		}
 	}
@@ -94,26 +105,24 @@ func withFlags(environ []string, flags map[string]string) []string {
 	return out
 }
 
-// logFlags are the flags of commands that log.
-func logFlags(fs *flag.FlagSet) (format, level *string) {
-	format = fs.String("log-format", "text", "`FORMAT` of the log: text or json")
-	level = fs.String("log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
-	return format, level
+// logging is how a command logs.
+type logging struct{ format, level *string }
+
+// logFlags defines the flags of commands that log.
+func logFlags(cmd *cobra.Command) logging {
+	return logging{
+		format: choiceFlag(cmd, "log-format", "text", "`FORMAT` of the log: text or json", "text", "json"),
+		level: choiceFlag(cmd, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error",
+			"debug", "info", "warn", "error"),
+	}
 }
 
-// newLogger makes the logger of a command.
-func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var o slog.HandlerOptions
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level is %q, it must be debug, info, warn or error", level)
+// logger makes the logger of a command.
+func (l logging) logger(w io.Writer) *slog.Logger {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	o := &slog.HandlerOptions{Level: levels[*l.level]}
+	if *l.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	o.Level = l
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, &o)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, &o)), nil
-	}
-	return nil, fmt.Errorf("--log-format is %q, it must be text or json", format)
+	return slog.New(slog.NewTextHandler(w, o))
 }

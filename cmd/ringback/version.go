@@ -1,32 +1,74 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // version is set by releases: -ldflags "-X main.version=v1.2.3".
 var version string
 
-// runVersion prints the version.
-func runVersion(_ context.Context, args, _ []string, stdout, _ io.Writer) error {
-	fs := newFlags("version", "", "Prints the version of this program, and of what it was built from and with.")
-	if done, err := parse(fs, args, stdout); done || err != nil {
-		return err
+// versionReport is what version prints as JSON.
+type versionReport struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit"`   // "" when it is not known
+	Modified bool   `json:"modified"` // there were changes beside the commit
+	Go       string `json:"go"`
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+}
+
+// newVersionCommand prints the version.
+func newVersionCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "print the version",
+		Long:    "Prints the version of this program, and of what it was built from and with.",
+		Example: "  ringback version\n  ringback version --json",
+		Args:    flagsOnly,
 	}
+	out := newOutput(e, cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		info := buildInfo()
+		commit, modified := revision(info)
+		report := versionReport{versionText(), commit, modified, runtime.Version(), runtime.GOOS, runtime.GOARCH}
+		return out.print(report, func(p *printer) error {
+			return p.printf("ringback %s\n", describe(version, info))
+		})
+	}
+	return cmd
+}
+
+// buildInfo is what the program knows of its build.
+func buildInfo() *debug.BuildInfo {
 	info, _ := debug.ReadBuildInfo()
-	_, err := fmt.Fprintf(stdout, "ringback %s\n", describe(version, info))
-	return err
+	return info
+}
+
+// revision is the commit that was built, "" when it is not known, and whether
+// there were changes beside it.
+func revision(info *debug.BuildInfo) (commit string, modified bool) {
+	if info == nil {
+		return "", false
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value
+		case "vcs.modified":
+			modified = s.Value == "true"
+		}
+	}
+	return commit, modified
 }
 
 // versionText is the version alone.
 func versionText() string {
-	info, _ := debug.ReadBuildInfo()
-	name, _, _ := strings.Cut(describe(version, info), " ")
+	name, _, _ := strings.Cut(describe(version, buildInfo()), " ")
 	return name
 }
 
@@ -45,13 +87,9 @@ func describe(release string, info *debug.BuildInfo) string {
 		name = "devel"
 	}
 	var details []string
-	setting := make(map[string]string)
-	for _, s := range info.Settings {
-		setting[s.Key] = s.Value
-	}
-	if commit := setting["vcs.revision"]; commit != "" {
+	if commit, modified := revision(info); commit != "" {
 		commit = commit[:min(len(commit), 12)]
-		if setting["vcs.modified"] == "true" {
+		if modified {
 			commit += " with changes"
 		}
 		details = append(details, "commit "+commit)

@@ -25,17 +25,29 @@ var allowed = map[string][]string{
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
 	"internal/engine":       {"internal/call", "internal/store"},
-	"internal/ws":           {"internal/call", "internal/engine", "internal/store", "protocol"},
+	"internal/trace":        {"internal/call", "internal/store"},
+	"internal/feed":         {"internal/store"},
+	"internal/timeline":     {"internal/call", "internal/store", "internal/trace", "protocol"},
+	"internal/registry":     {"internal/call", "internal/config", "internal/store"},
+	"internal/ws":           {"internal/call", "internal/engine", "internal/peer", "internal/store", "internal/trace", "protocol"},
 	"internal/webhook":      {"internal/call", "internal/store", "protocol"},
-	"internal/auth":         {},
-	"internal/config":       {"internal/config/typo"},
-	"internal/config/typo":  {},
-	"internal/demo":         {"protocol"},
-	"internal/bench":        {"client", "protocol", "internal/auth"},
+	"internal/adminapi": {
+		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/store", "internal/timeline",
+		"internal/trace", "internal/webhook", "protocol",
+	},
+	"internal/auth":        {},
+	"internal/peer":        {},
+	"internal/config":      {"internal/config/typo"},
+	"internal/config/typo": {},
+	"internal/demo":        {"protocol"},
+	"internal/bench":       {"client", "protocol", "internal/auth"},
+	"internal/certify":     {"internal/call", "internal/store", "internal/webhook", "protocol"},
 }
 
 // pure packages import nothing but the standard library and the project.
-var pure = []string{"protocol", "internal/call", "internal/store", "internal/engine"}
+var pure = []string{
+	"protocol", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer",
+}
 
 // only says who may import a package; everybody else goes through its
 // contract.
@@ -44,6 +56,7 @@ var only = map[string][]string{
 	"internal/server":       {"cmd/ringback"},
 	"internal/demo":         {"cmd/ringback"},
 	"internal/bench":        {"cmd/ringback"},
+	"internal/certify":      {"cmd/ringback"},
 }
 
 // maxLines is the length over which a file needs to be split.

@@ -131,3 +131,8 @@ func duration(c *call.Call) int64 {
 	}
 	return int64(c.EndedAt-c.FirstAcceptAt) / 1000
 }
+
+// NewCallback makes a callback of a name and of its fields, which are of a
+// type of protocol, or another that is encoded as a JSON object. It panics on
+// what cannot be encoded.
+func NewCallback(name string, fields any) Callback { return callback(name, fields) }
