@@ -41,6 +41,9 @@ const (
 	HeaderWebhookSignature = "webhook-signature"
 	HeaderAttempt          = "Ringback-Attempt"
 	HeaderSequence         = "Ringback-Sequence"
+	// HeaderTest is "true" on a synthetic delivery, which tells of nothing that
+	// happened; absent on all others. No signature covers it.
+	HeaderTest = "Ringback-Test"
 )
 
 // Reasons of a call_cancel callback.

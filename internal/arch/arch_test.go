@@ -21,6 +21,7 @@ const module = "github.com/ringback/ringback"
 var allowed = map[string][]string{
 	"protocol":              {},
 	"client":                {"protocol"},
+	"callback":              {"protocol"},
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
@@ -35,7 +36,7 @@ var allowed = map[string][]string{
 }
 
 // pure packages import nothing but the standard library and the project.
-var pure = []string{"protocol", "internal/call", "internal/store", "internal/engine"}
+var pure = []string{"protocol", "callback", "internal/call", "internal/store", "internal/engine"}
 
 // only says who may import a package; everybody else goes through its
 // contract.
