@@ -37,6 +37,7 @@ fuzz:
 	$(GO) test ./internal/call -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/auth -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/ws -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+	$(GO) test ./callback -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 
 clean:
 	rm -rf bin

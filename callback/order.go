@@ -3,6 +3,8 @@ package callback
 import (
 	"container/list"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -52,8 +54,8 @@ func (s *sequencer) enter(ctx context.Context, call string, sequence int) (late 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.position(call)
-	for over := false; ; {
-		if s.mayRun(p, sequence) {
+	for over := s.wait == 0; ; {
+		if s.mayRun(p, sequence, over) {
 			p.running = true
 			s.dropEarly(p, sequence)
 			return sequence < p.last, nil
@@ -112,8 +114,9 @@ func (s *sequencer) learn(call string, sequence int) {
 }
 
 // mayRun says whether it is the turn of a callback, and if not, notes when
-// it first came.
-func (s *sequencer) mayRun(p *position, sequence int) bool {
+// it first came. One whose patience is over still lets those go first that
+// came before their turn too, as long as it may wait.
+func (s *sequencer) mayRun(p *position, sequence int, over bool) bool {
 	if sequence <= p.last+1 {
 		return !p.running
 	}
@@ -126,7 +129,10 @@ func (s *sequencer) mayRun(p *position, sequence int) bool {
 		p.early[sequence] = since
 		s.early++
 	}
-	return !p.running && time.Since(since) >= s.patience
+	if p.running || time.Since(since) < s.patience {
+		return false
+	}
+	return over || sequence == slices.Min(slices.Collect(maps.Keys(p.early)))
 }
 
 // advance moves the position on, never back.
