@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"protocol":              {},
 	"client":                {"protocol"},
 	"callback":              {"protocol"},
+	"examples/receivers/go": {"callback", "protocol"},
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
