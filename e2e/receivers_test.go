@@ -45,10 +45,10 @@ var receivers = []struct {
 		}
 		return exec.Command(out)
 	}, syscall.SIGTERM, true},
-	{"node", "node", "there is no Node.js: install nodejs, version 18 or later", func(*testing.T, string) *exec.Cmd {
+	{"node", "node", "there is no Node.js: run scripts/setup, or install version 18 or later", func(*testing.T, string) *exec.Cmd {
 		return exec.Command("node", "../examples/receivers/node/receiver.mjs")
 	}, syscall.SIGTERM, true},
-	{"python", "python3", "there is no Python: install python3, version 3.9 or later", func(*testing.T, string) *exec.Cmd {
+	{"python", "python3", "there is no Python: run scripts/setup, or install version 3.9 or later", func(*testing.T, string) *exec.Cmd {
 		return exec.Command("python3", "../examples/receivers/python/receiver.py")
 	}, syscall.SIGTERM, true},
 	{"php", "php", "there is no PHP: run scripts/setup", func(_ *testing.T, port string) *exec.Cmd {
