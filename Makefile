@@ -27,9 +27,10 @@ setup:
 
 test: setup check e2e
 
-# The built binary, from outside, and the demo page in a real browser.
+# The built binary from outside, the demo page in a real browser, and the
+# example receivers.
 e2e:
-	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
+	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
 
 # A short run of every fuzz target.
 FUZZTIME ?= 20s
@@ -37,6 +38,7 @@ fuzz:
 	$(GO) test ./internal/call -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/auth -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/ws -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+	$(GO) test ./callback -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 
 clean:
 	rm -rf bin

@@ -26,10 +26,7 @@ func browser(t *testing.T) context.Context {
 		}
 	}
 	if path == "" {
-		if strings.Contains(os.Getenv("RINGBACK_TEST_REQUIRE"), "browser") {
-			t.Fatal("there is no Chromium: run scripts/setup")
-		}
-		t.Skip("there is no Chromium: run scripts/setup")
+		missing(t, "browser", "there is no Chromium: run scripts/setup")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,

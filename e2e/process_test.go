@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,7 +44,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is a running ringback.
+// missing skips a test for want of something that a machine may not have, or
+// fails it where RINGBACK_TEST_REQUIRE names that.
+func missing(t *testing.T, what, hint string) {
+	t.Helper()
+	if slices.Contains(strings.Split(os.Getenv("RINGBACK_TEST_REQUIRE"), ","), what) {
+		t.Fatal(hint)
+	}
+	t.Skipf("%s (RINGBACK_TEST_REQUIRE=%s makes this a failure)", hint, what)
+}
+
+// process is a running program.
 type process struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -55,9 +66,15 @@ type process struct {
 	err    error
 }
 
+// start runs ringback.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), grown: make(chan struct{}), exited: make(chan struct{})}
+	return launch(t, exec.Command(binary, args...))
+}
+
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, grown: make(chan struct{}), exited: make(chan struct{})}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +100,7 @@ func start(t *testing.T, args ...string) *process {
 		p.cmd.Process.Kill()
 		<-p.exited
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", strings.Join(args, " "), p.printed())
+			t.Logf("%s printed:\n%s", strings.Join(cmd.Args, " "), p.printed())
 		}
 	})
 	return p

@@ -21,6 +21,8 @@ const module = "github.com/ringback/ringback"
 var allowed = map[string][]string{
 	"protocol":              {},
 	"client":                {"protocol"},
+	"callback":              {"protocol"},
+	"examples/receivers/go": {"callback", "protocol"},
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
@@ -46,7 +48,7 @@ var allowed = map[string][]string{
 
 // pure packages import nothing but the standard library and the project.
 var pure = []string{
-	"protocol", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer",
+	"protocol", "callback", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer",
 }
 
 // only says who may import a package; everybody else goes through its
