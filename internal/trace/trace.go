@@ -8,6 +8,7 @@ package trace
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ringback/ringback/internal/call"
 )
@@ -28,13 +29,13 @@ const (
 
 // Entry is one thing that happened between the server and a user's device.
 type Entry struct {
-	At      call.Instant   `json:"t"`
-	Kind    Kind           `json:"k"`
-	User    call.UserID    `json:"u,omitempty"`
-	Session call.SessionID `json:"s,omitempty"`
-	Event   string         `json:"e,omitempty"` // that was sent, or the operation that was refused
-	Version int64          `json:"v,omitempty"` // of the call
-	Code    int            `json:"c,omitempty"` // of a refusal, or why somebody was left out
+	At      call.Instant
+	Kind    Kind
+	User    call.UserID
+	Session call.SessionID
+	Event   string // that was sent, or the operation that was refused
+	Version int64  // of the call
+	Code    int    // of a refusal, or why somebody was left out
 }
 
 // repeats reports whether an entry says what the one before it said.
@@ -43,19 +44,77 @@ func (e Entry) repeats(next Entry) bool {
 	return e == next
 }
 
-// Decode reads a part of a trace that a [Recorder] has written.
-func Decode(data []byte) ([]Entry, error) {
-	var entries []Entry
-	if err := json.Unmarshal(data, &entries); err != nil {
-		return nil, fmt.Errorf("decode trace: %w", err)
-	}
-	return entries, nil
+// part is the stored form of entries: what repeats, such as the IDs of
+// sessions, is there once. A row is milliseconds since the row before (the
+// first: since 1970), then the places in Words of kind, user, session and
+// event, then version and code; zeros at its end are left out.
+type part struct {
+	Words []string  `json:"w"` // the first is ""
+	Rows  [][]int64 `json:"r"`
 }
 
+const (
+	colAt = iota
+	colKind
+	colUser
+	colSession
+	colEvent
+	colVersion
+	colCode
+	columns
+)
+
 func encode(entries []Entry) []byte {
-	data, err := json.Marshal(entries)
+	p := part{Words: []string{""}, Rows: make([][]int64, len(entries))}
+	word := func(w string) int64 {
+		i := slices.Index(p.Words, w)
+		if i < 0 {
+			i = len(p.Words)
+			p.Words = append(p.Words, w)
+		}
+		return int64(i)
+	}
+	cells := make([]int64, columns*len(entries))
+	last := call.Instant(0)
+	for i, e := range entries {
+		row := cells[i*columns : (i+1)*columns]
+		row[colAt], last = int64(e.At-last), e.At
+		row[colKind], row[colUser], row[colSession] = word(string(e.Kind)), word(string(e.User)), word(string(e.Session))
+		row[colEvent], row[colVersion], row[colCode] = word(e.Event), e.Version, int64(e.Code)
+		for len(row) > 0 && row[len(row)-1] == 0 {
+			row = row[:len(row)-1]
+		}
+		p.Rows[i] = row
+	}
+	data, err := json.Marshal(p)
 	if err != nil {
 		panic("trace: " + err.Error()) // strings and numbers always encode
 	}
 	return data
+}
+
+// Decode reads a part of a trace that a [Recorder] has written.
+func Decode(data []byte) ([]Entry, error) {
+	var p part
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fmt.Errorf("decode trace: %w", err)
+	}
+	entries := make([]Entry, len(p.Rows))
+	last := call.Instant(0)
+	for i, cells := range p.Rows {
+		var row [columns]int64
+		copy(row[:], cells)
+		for _, col := range []int{colKind, colUser, colSession, colEvent} {
+			if row[col] < 0 || row[col] >= int64(len(p.Words)) {
+				return nil, fmt.Errorf("decode trace: row %d names word %d of %d", i, row[col], len(p.Words))
+			}
+		}
+		last += call.Instant(row[colAt])
+		entries[i] = Entry{
+			At: last, Kind: Kind(p.Words[row[colKind]]), User: call.UserID(p.Words[row[colUser]]),
+			Session: call.SessionID(p.Words[row[colSession]]), Event: p.Words[row[colEvent]],
+			Version: row[colVersion], Code: int(row[colCode]),
+		}
+	}
+	return entries, nil
 }
