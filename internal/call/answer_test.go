@@ -66,6 +66,30 @@ func TestReceivedIsSoft(t *testing.T) {
 	}
 }
 
+func TestBy(t *testing.T) {
+	bob := call.Actor{User: "bob", Session: "b"}
+	for _, e := range []call.Event{
+		call.CallCreated{Actor: bob},
+		call.InvitationReceived{Actor: bob},
+		call.CallAccepted{Actor: bob},
+		call.CallRejected{Actor: bob},
+		call.InvitationsCancelled{Actor: bob},
+		call.UsersInvited{Actor: bob},
+		call.UserJoined{Actor: bob},
+		call.UserQuit{Actor: bob},
+		call.CallEnded{Actor: bob},
+	} {
+		if got := call.By(e); got != bob {
+			t.Errorf("%T is by %v", e, got)
+		}
+	}
+	for _, e := range []call.Event{call.InvitationsUnconfirmed{}, call.InvitationsTimedOut{Users: []call.UserID{"bob"}}, call.CallEnded{}, nil} {
+		if got := call.By(e); got != (call.Actor{}) {
+			t.Errorf("%T is by %v", e, got)
+		}
+	}
+}
+
 // TestLateAnswersLose: from the instant of the deadline on nobody can answer,
 // whether or not the timer has run; just before it everybody can.
 func TestLateAnswersLose(t *testing.T) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,41 @@ func TestAckBeforeEveryoneElse(t *testing.T) {
 		}
 		if n := w.LiveCalls(); n != 0 {
 			t.Errorf("%d calls are still in memory", n)
+		}
+	})
+}
+
+// TestEventsSayWho looks at the events of a call as they are stored.
+func TestEventsSayWho(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice, bob := w.login("alice"), w.login("bob")
+		w.login("carol")
+		id := alice.invite("bob", "carol")
+		if err := bob.receive(id); err != nil {
+			t.Fatal(err)
+		}
+		if err := bob.reject(id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Second) // carol rings out
+		events, err := w.store.EventsOf(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		last := store.EventID(0)
+		for _, e := range events {
+			got = append(got, fmt.Sprintf("%s v%d %s %v", e.Name, e.Version, e.Actor.User, e.Actor.Session != ""))
+			if e.ID <= last {
+				t.Errorf("event %d comes after %d", e.ID, last)
+			}
+			last = e.ID
+		}
+		want := []string{
+			"call.CallCreated v1 alice true", "call.InvitationReceived v1 bob true", "call.CallRejected v2 bob true", "call.InvitationsTimedOut v3  false",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("events are %q, want %q", got, want)
 		}
 	})
 }

@@ -149,6 +149,31 @@ func TestStoredFormOfLaterVersion(t *testing.T) {
 	}
 }
 
+// storedQuery is the query of a job that an earlier version has written.
+const storedQuery = `{"a":7,"c":5,"p":2,"e":"call_accept","s":[2,0],"f":11,"u":99,"r":{"Event":12,"Endpoint":3},"o":true,"l":100}`
+
+func TestStoredQuery(t *testing.T) {
+	want := store.DeliveryQuery{
+		App: 7, Call: 5, Endpoint: 2, Event: "call_accept", States: []store.DeliveryState{store.Failed, store.Pending}, From: 11, Until: 99,
+		After: store.DeliveryPlace{Event: 12, Endpoint: 3}, Oldest: true, Limit: 100,
+	}
+	for i := range reflect.TypeOf(want).NumField() {
+		if reflect.ValueOf(want).Field(i).IsZero() {
+			t.Errorf("%s has no value in the test of the stored form", reflect.TypeOf(want).Field(i).Name)
+		}
+	}
+	got, err := store.DecodeQuery([]byte(storedQuery))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v (%v), want %#v", got, err, want)
+	}
+	if got := store.EncodeQuery(&want); string(got) != storedQuery {
+		t.Errorf("encoded as\n%s\nwant\n%s", got, storedQuery)
+	}
+	if _, err := store.DecodeQuery(nil); err == nil {
+		t.Error("DecodeQuery of nothing gives no error")
+	}
+}
+
 func TestDecodeDamaged(t *testing.T) {
 	for _, data := range []string{"", "{", "null1", stored[:len(stored)-1], `{"i":"x"}`, "\x00"} {
 		if _, _, err := store.DecodeCall([]byte(data)); err == nil {

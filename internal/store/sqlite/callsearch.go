@@ -50,8 +50,8 @@ func searchStatement(c *conn, q *store.CallQuery) *statement {
 	}
 	if q.User != "" {
 		before := store.CallPlace{CreatedAt: until}
-		if a := q.After; a != (store.CallPlace{}) && a.CreatedAt < until {
-			before = a
+		if q.After != (store.CallPlace{}) {
+			before = q.After
 		}
 		return c.on(searchHistory).int(int64(q.App)).text(string(q.User)).int(int64(q.From)).
 			int(int64(before.CreatedAt)).int(int64(before.ID)).int(scanLimit)

@@ -1,8 +1,6 @@
 package storetest
 
 import (
-	"fmt"
-
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -181,73 +179,4 @@ func backlogs(f *fixture) {
 	f.attempt(a[2], store.Pending, now+88)
 	f.attempt(b[0], store.Failed, 0)
 	f.equal("backlogs", list(), []store.Backlog{{Endpoint: eps[0], Pending: 3, Oldest: now + 10, NextDue: now + 20}})
-}
-
-func appsIDs(f *fixture) {
-	sync := func(apps ...store.App) [][]store.EndpointID {
-		f.Helper()
-		ids, err := f.SyncApps(f.ctx(), apps, now)
-		f.ok(err)
-		return ids
-	}
-	a := store.App{ID: 1, Name: "one \u00fc \u2028", Endpoints: []string{"http://a", "http://b"}}
-	b := store.App{ID: 1<<32 - 1, Name: "", Endpoints: []string{"http://a"}}
-	none := store.App{ID: 3, Name: "three"}
-	ids := sync(a, none, b)
-	f.equal("shape", fmt.Sprint(len(ids), len(ids[0]), len(ids[1]), len(ids[2])), "3 2 0 1")
-	if ids[0][0] == ids[0][1] || ids[0][0] == ids[2][0] || ids[0][1] == ids[2][0] {
-		f.Fatalf("endpoints share IDs: %v", ids)
-	}
-	f.equal("IDs of the same", sync(a, none, b), ids)
-	f.equal("IDs in another order", sync(b, a), [][]store.EndpointID{ids[2], ids[0]})
-	f.equal("no apps", len(sync()), 0)
-	c := store.App{ID: 1, Name: "one", Endpoints: []string{"http://c", "http://b"}}
-	later := sync(c, b)
-	f.equal("ID of one that came back", later[0][1], ids[0][1])
-	f.equal("ID of one that came back", later[1][0], ids[2][0])
-	for _, old := range []store.EndpointID{ids[0][0], ids[0][1], ids[2][0]} {
-		if later[0][0] == old {
-			f.Fatalf("ID %d is used again", old)
-		}
-	}
-	f.reopen()
-	f.equal("ID after another start", sync(a), ids[:1])
-}
-
-func appsRemoval(f *fixture) {
-	eps := f.endpoints("http://a", "http://b")
-	_, a := f.deliver(now, eps[0], 3)
-	_, b := f.deliver(now, eps[1], 1)
-	tried := f.attempt(a[0], store.Pending, now+5)
-	f.attempt(a[1], store.Delivered, now)
-
-	f.endpoints("http://b")
-	a[0].State, a[2].State = store.Failed, store.Failed
-	f.equal("deliveries", f.deliveriesOf(a[0].Call), a)
-	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery(nil))
-	f.equal("pending of the other", f.pending(eps[1], now+100, false, 10), b)
-	got, err := f.Attempts(f.ctx(), a[0].Key())
-	f.ok(err)
-	f.equal("attempts", got, []store.Attempt{tried})
-
-	// An attempt that was on its way, and a commit that did not know.
-	f.attempt(a[0], store.Pending, now+6)
-	f.equal("state", f.deliveriesOf(a[0].Call)[0].State, store.Failed)
-	late, _ := f.deliver(now+1, eps[0], 1)
-	f.equal("state", f.deliveriesOf(late.ID)[0].State, store.Failed)
-	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery(nil))
-
-	// It comes back: what failed stays failed, what is new is pending.
-	f.equal("IDs", f.endpoints("http://a", "http://b"), eps)
-	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery(nil))
-	_, again := f.deliver(now+2, eps[0], 1)
-	f.equal("pending", f.pending(eps[0], now+100, false, 10), again)
-
-	// A whole app goes, and another start does not forget.
-	_, err = f.SyncApps(f.ctx(), []store.App{{ID: app + 1, Endpoints: []string{"http://b"}}}, now)
-	f.ok(err)
-	f.equal("pending", f.pending(eps[1], now+100, false, 10), []*store.Delivery(nil))
-	f.reopen()
-	f.attempt(again[0], store.Pending, now+7)
-	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery(nil))
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
@@ -68,6 +69,42 @@ func usersRegister(f *fixture) {
 	f.equal("existed", register(store.User{ID: "alice"}), []call.UserID{"alice"})
 	f.equal("user", f.users("alice"), []store.UserRecord{{User: alice, LoggedIn: true}})
 	f.equal("existed", register(), []call.UserID(nil))
+}
+
+func usersListed(f *fixture) {
+	var want []store.UserRecord
+	for _, id := range []call.UserID{"b", "a", "ab", "a b", "B", "a\u00e9", "a\U0010ffff", "aa", "abc", "b\x00c", "a\x7f"} {
+		record := store.UserRecord{User: store.User{ID: id, Name: "n" + string(id), Avatar: "x"}}
+		_, err := f.RegisterUsers(f.ctx(), app, []store.User{record.User}, now)
+		f.ok(err)
+		if len(want)%2 == 0 {
+			f.commitSessions(&store.SessionCommit{App: app, User: id, Login: true, Put: []store.Session{{App: app, User: id, ID: "s"}}})
+			record.LoggedIn, record.Sessions = true, 1
+		}
+		want = append(want, record)
+	}
+	f.commitSessions(&store.SessionCommit{App: app + 1, User: "ax", Login: true})
+	slices.SortFunc(want, func(a, b store.UserRecord) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	for _, prefix := range []string{"", "a", "ab", "a\u00e9", "a\U0010ffff", "b", "c", "B", "a b"} {
+		of := slices.DeleteFunc(slices.Clone(want), func(r store.UserRecord) bool { return !strings.HasPrefix(string(r.ID), prefix) })
+		for _, limit := range []int{1, 2, 100} {
+			var got []store.UserRecord
+			for after := call.UserID(""); ; after = got[len(got)-1].ID {
+				page, err := f.ListUsers(f.ctx(), app, prefix, after, limit)
+				f.ok(err)
+				if got = append(got, page...); len(page) < limit {
+					break
+				}
+			}
+			f.equal("users that begin with "+prefix, got, append([]store.UserRecord(nil), of...))
+		}
+	}
+	page, err := f.ListUsers(f.ctx(), app, "b", "a", 10) // after is before the prefix
+	f.ok(err)
+	f.equal("users", len(page), 2)
+	page, err = f.ListUsers(f.ctx(), app, "a", "b", 10)
+	f.ok(err)
+	f.equal("users", len(page), 0)
 }
 
 func sessions(f *fixture) {

@@ -9,14 +9,6 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// lastEvent gives the highest ID of any event.
-func (f *fixture) lastEvent() store.EventID {
-	f.Helper()
-	id, err := f.LastEventID(f.ctx())
-	f.ok(err)
-	return id
-}
-
 // pruneAll prunes until nothing is left to delete, and gives the sum.
 func (f *fixture) pruneAll(before call.Instant, limit int) (sum int) {
 	f.Helper()
@@ -266,5 +258,40 @@ func closed(f *fixture) {
 	check("LastEventID", err)
 	_, err = f.Prune(f.ctx(), now, 1)
 	check("Prune", err)
+	check("UseNonce", f.UseNonce(f.ctx(), app, "n", now, now))
+	_, err = f.SearchCalls(f.ctx(), store.CallQuery{Limit: 1})
+	check("SearchCalls", err)
+	_, err = f.ListUsers(f.ctx(), app, "", "", 1)
+	check("ListUsers", err)
+	check("AddEvents", f.AddEvents(f.ctx(), nil))
+	_, err = f.EventsAfter(f.ctx(), app, 0, 1)
+	check("EventsAfter", err)
+	_, err = f.EventsOf(f.ctx(), 1)
+	check("EventsOf", err)
+	_, err = f.Delivery(f.ctx(), 1, 1)
+	check("Delivery", err)
+	_, err = f.SearchDeliveries(f.ctx(), store.DeliveryQuery{Limit: 1})
+	check("SearchDeliveries", err)
+	_, _, err = f.CountDeliveries(f.ctx(), store.DeliveryQuery{})
+	check("CountDeliveries", err)
+	_, err = f.Redeliver(f.ctx(), nil, nil, now)
+	check("Redeliver", err)
+	check("PutRedelivery", f.PutRedelivery(f.ctx(), &store.Redelivery{}, nil))
+	_, err = f.Redelivery(f.ctx(), 1)
+	check("Redelivery", err)
+	_, err = f.ListRedeliveries(f.ctx(), 0, 1)
+	check("ListRedeliveries", err)
+	_, err = f.ManagedApps(f.ctx())
+	check("ManagedApps", err)
+	check("CommitApp", f.CommitApp(f.ctx(), &store.AppCommit{}))
+	_, err = f.ListEndpoints(f.ctx())
+	check("ListEndpoints", err)
+	check("PauseEndpoint", f.PauseEndpoint(f.ctx(), 1, true, nil))
+	check("AddAudit", f.AddAudit(f.ctx(), &store.Audit{}))
+	_, err = f.AuditLog(f.ctx(), 0, 1)
+	check("AuditLog", err)
+	check("AppendTraces", f.AppendTraces(f.ctx(), nil))
+	_, err = f.TraceOf(f.ctx(), 1)
+	check("TraceOf", err)
 	f.ok(f.Close()) // again
 }
