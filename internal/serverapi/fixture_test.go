@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type backend struct {
 	log     *bytes.Buffer
 	devices *devices
 	nonces  atomic.Int64
+	mu      sync.Mutex
 	seen    []string // actions and codes that were observed
 }
 
@@ -58,6 +60,8 @@ func newBackend(t *testing.T, change ...func(*Options)) *backend {
 			return App{ID: id, Secrets: []string{secret, oldSecret}}, id == app || id == app+1
 		},
 		Observe: func(action string, code Code, _ time.Duration) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.seen = append(b.seen, fmt.Sprintf("%s %d", action, code))
 		},
 	}
