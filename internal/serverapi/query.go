@@ -50,16 +50,6 @@ func (ps params) get(name string) string {
 	return ""
 }
 
-// has reports whether a parameter is there, be it empty.
-func (ps params) has(name string) bool {
-	for _, p := range ps {
-		if p.name == name {
-			return true
-		}
-	}
-	return false
-}
-
 // list gives the values of a list, whose name ends in []. Some libraries
 // number its entries: UserId[0]=a&UserId[1]=b.
 func (ps params) list(name string) []string {
