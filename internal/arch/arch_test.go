@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/engine":       {"internal/call", "internal/store"},
 	"internal/trace":        {"internal/call", "internal/store"},
 	"internal/feed":         {"internal/store"},
+	"internal/serverapi":    {"internal/call", "internal/engine", "internal/feed", "internal/store", "protocol"},
 	"internal/timeline":     {"internal/call", "internal/store", "internal/trace", "protocol"},
 	"internal/registry":     {"internal/call", "internal/config", "internal/store"},
 	"internal/ws":           {"internal/call", "internal/engine", "internal/peer", "internal/store", "internal/trace", "protocol"},
@@ -55,6 +56,7 @@ var pure = []string{
 // contract.
 var only = map[string][]string{
 	"internal/store/sqlite": {"internal/server"},
+	"internal/serverapi":    {"internal/server"},
 	"internal/server":       {"cmd/ringback"},
 	"internal/demo":         {"cmd/ringback"},
 	"internal/bench":        {"cmd/ringback"},

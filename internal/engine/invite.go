@@ -24,10 +24,26 @@ type Invitation struct {
 	RequestID        string // "": the request cannot be repeated safely
 }
 
+// ErrCallerNotRegistered: the server API makes a call for somebody who is
+// unknown or logged out.
+var ErrCallerNotRegistered = errors.New("engine: the caller is not registered, or logged out")
+
 // Invite creates a call. ack and the errors are as for [Engine.Do]; a nearly
 // full store gives store.ErrFull. A repeat of a request that made a call
-// before is answered with that call.
+// before is answered with that call. With an actor who has no session it is
+// the server API that makes the call, for a caller who can be invited himself;
+// else it gives ErrCallerNotRegistered.
 func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in Invitation, ack func(call.Result)) error {
+	present := e.present(userKey{app, actor.User})
+	if actor.Session == "" && !present {
+		unknown, err := e.uninvitable(ctx, app, []call.UserID{actor.User})
+		if err != nil {
+			return err
+		}
+		if len(unknown) > 0 {
+			return ErrCallerNotRegistered
+		}
+	}
 	uninvitable, err := e.uninvitable(ctx, app, in.Invitees)
 	if err != nil {
 		return err
@@ -38,7 +54,7 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 		MaxDuration: e.MaxCallDuration.Milliseconds(),
 	}
 	for range maxConflicts {
-		err = e.create(ctx, cmd, in.RequestID, ack)
+		err = e.create(ctx, cmd, in.RequestID, present || actor.Session != "", ack)
 		if !errors.Is(err, store.ErrConflict) {
 			break
 		}
@@ -57,8 +73,9 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 	return err
 }
 
-// create makes one try at a new call.
-func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, ack func(call.Result)) error {
+// create makes one try at a new call. wasThere says that the caller had not
+// been offline, so that it matters when he is now.
+func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, wasThere bool, ack func(call.Result)) error {
 	at := now()
 	cmd.ID = call.NewID(at, uint32(random()))
 	res, err := call.Apply(nil, cmd, at)
@@ -91,7 +108,7 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 		return err
 	}
 	// The caller may have gone while nobody could know of this call.
-	if key := (userKey{cmd.App, cmd.User}); cmd.Session != "" && !e.present(key) {
+	if key := (userKey{cmd.App, cmd.User}); wasThere && !e.present(key) {
 		e.left(key)
 	}
 	return nil

@@ -94,6 +94,11 @@ func (w *Watch) Wait(ctx context.Context, after store.EventID) error {
 	return nil
 }
 
+// Latest is the highest ID that was announced since the watch began; 0: none.
+// Whatever was announced is in the store, so a reader who asks before he reads
+// needs no news of IDs up to this one.
+func (w *Watch) Latest() store.EventID { return store.EventID(w.latest.Load()) }
+
 // Stop ends the watch. It may be called more than once.
 func (w *Watch) Stop() {
 	w.stop.Do(func() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/registry"
+	"github.com/ringback/ringback/internal/serverapi"
 	"github.com/ringback/ringback/internal/webhook"
 	"github.com/ringback/ringback/internal/ws"
 )
@@ -25,6 +26,15 @@ func (s *Server) engineApp(id uint32) (engine.App, bool) {
 		return engine.App{}, false
 	}
 	return engine.App{LoginPolicy: app.LoginPolicy}, true
+}
+
+// backendApp gives what the server API needs to know of an app.
+func (s *Server) backendApp(id uint32) (serverapi.App, bool) {
+	app, ok := s.registry.App(id)
+	if !ok {
+		return serverapi.App{}, false
+	}
+	return serverapi.App{ID: id, Secrets: app.Secret.Active(time.Now())}, true
 }
 
 // appsChanged gives the deliverer the endpoints as they are now.

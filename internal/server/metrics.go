@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
+	"github.com/ringback/ringback/internal/serverapi"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 	"github.com/ringback/ringback/protocol"
@@ -23,6 +24,8 @@ type metrics struct {
 	ended    *prometheus.CounterVec
 	commands *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	actions  *prometheus.CounterVec
+	answered *prometheus.HistogramVec
 	attempts *prometheus.CounterVec
 	request  *prometheus.HistogramVec
 	latency  prometheus.Histogram
@@ -46,6 +49,12 @@ func newMetrics(s *Server) *metrics {
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ringback_command_seconds", Help: "Time from a request's turn to its reply, the commit included.", Buckets: latencies,
 		}, []string{"op"}),
+		actions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ringback_server_api_requests_total", Help: "Requests of backends, by action and code (0: carried out).",
+		}, []string{"action", "code"}),
+		answered: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ringback_server_api_seconds", Help: "Time from a request of a backend to its answer.", Buckets: latencies,
+		}, []string{"action"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ringback_callback_attempts_total", Help: "Attempts to deliver callbacks, by result.",
 		}, []string{"endpoint", "result"}),
@@ -61,7 +70,7 @@ func newMetrics(s *Server) *metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.created, m.ended, m.commands, m.took, m.attempts, m.request, m.latency,
+		m.created, m.ended, m.commands, m.took, m.actions, m.answered, m.attempts, m.request, m.latency,
 		gauge("ringback_connections", "Open connections of devices.", func() int { return s.devices.Connections() }),
 		gauge("ringback_calls_live", "Calls that have not ended.", func() int { return s.engine.LiveCalls() }),
 		gauge("ringback_users_present", "Users who are online or have lately lost their connection.", func() int { return s.engine.PresentUsers() }),
@@ -74,6 +83,12 @@ func newMetrics(s *Server) *metrics {
 func (m *metrics) command(op string, code protocol.Code, took time.Duration) {
 	m.commands.WithLabelValues(op, strconv.Itoa(int(code))).Inc()
 	m.took.WithLabelValues(op).Observe(took.Seconds())
+}
+
+// action notes a request of a backend.
+func (m *metrics) action(action string, code serverapi.Code, took time.Duration) {
+	m.actions.WithLabelValues(action, strconv.Itoa(int(code))).Inc()
+	m.answered.WithLabelValues(action).Observe(took.Seconds())
 }
 
 // transition notes the beginning and the end of calls.

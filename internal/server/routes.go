@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ringback/ringback/internal/adminapi"
+	"github.com/ringback/ringback/internal/serverapi"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -26,10 +27,23 @@ func (s *Server) routes() http.Handler {
 	if s.admin != nil {
 		mux.Handle(adminapi.Path+"/", s.admin)
 	}
-	if s.options.Root != nil {
-		mux.Handle("/", s.options.Root)
-	}
+	mux.Handle("GET "+serverapi.EventsPath, s.backends.Events())
+	mux.Handle("GET "+serverapi.OpenAPIPath, serverapi.OpenAPI())
+	mux.HandleFunc("/", s.root)
 	return mux
+}
+
+// root is the server API for requests that have any parameter of it, else what
+// the options put there.
+func (s *Server) root(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/" && serverapi.Asked(r.URL.RawQuery):
+		s.backends.ServeHTTP(w, r)
+	case s.options.Root != nil:
+		s.options.Root.ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
 }
 
 // ready says whether this server can do its work: the store answers and can

@@ -18,6 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/registry"
+	"github.com/ringback/ringback/internal/serverapi"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/sqlite"
 	"github.com/ringback/ringback/internal/trace"
@@ -57,6 +58,7 @@ type Server struct {
 	deliverer   *webhook.Deliverer
 	redeliverer *webhook.Redeliverer
 	feed        feed.Feed
+	backends    *serverapi.Server
 	admin       *adminapi.API // nil: it is off
 	metrics     *metrics
 	http        http.Server
@@ -110,6 +112,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 		Retention: s.config.Retention, Observe: s.metrics.transition,
 	})
 	s.devices.Serve(s.engine)
+	s.backends = serverapi.New(serverapi.Options{
+		Engine: s.engine, Store: s.store, Feed: &s.feed, Apps: s.backendApp, Logger: s.options.Logger,
+		RequestsPerSecond: float64(s.config.Limits.ServerAPI), Observe: s.metrics.action,
+	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
 			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed,
@@ -180,6 +186,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.registry.Close()
+	s.backends.Close()
 	if s.admin != nil {
 		s.admin.Close()
 	}

@@ -103,11 +103,18 @@ func serve(t *testing.T, events ...string) (url string, b *backend) {
 
 func dial(t *testing.T, url, user string) *client.Client {
 	t.Helper()
+	return dialWith(t, url, user, nil)
+}
+
+func dialWith(t *testing.T, url, user string, onEvent func(*client.Client, client.Event)) *client.Client {
+	t.Helper()
 	token, err := auth.NewToken04(1, user, secret, time.Now(), time.Hour, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.Dial(t.Context(), url, client.Options{AppID: 1, UserID: user, UserName: "Name of " + user, Platform: "MAC", Token: token})
+	c, err := client.Dial(t.Context(), url, client.Options{
+		AppID: 1, UserID: user, UserName: "Name of " + user, Platform: "MAC", Token: token, OnEvent: onEvent,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
