@@ -28,7 +28,6 @@ type Store interface {
 	store.Calls
 	store.Sessions
 	store.Upkeep
-	LastEventID(ctx context.Context) (store.EventID, error)
 }
 
 // Transition is something that happened to a call, after it became durable

@@ -47,7 +47,7 @@ func newBackend(t *testing.T, change ...func(*Options)) *backend {
 	b := &backend{t: t, store: newMemory(), feed: new(feed.Feed), log: new(bytes.Buffer), devices: new(devices)}
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b.engine = engine.New(engine.Options{
-		Store: b.store, Devices: b.devices, Callbacks: callbacks{b.feed}, Apps: []engine.App{{ID: app, LoginPolicy: engine.PolicyMulti}},
+		Store: b.store, Devices: b.devices, Callbacks: callbacks{b.feed}, App: func(uint32) (engine.App, bool) { return engine.App{LoginPolicy: engine.PolicyMulti}, true },
 		Logger: logger, HeartbeatTimeout: 35 * time.Second, AbsenceTimeout: 2 * time.Minute, MaxCallDuration: 24 * time.Hour,
 		SessionTTL: 720 * time.Hour, Retention: 720 * time.Hour,
 	})
