@@ -32,6 +32,8 @@ type fakeStore struct {
 	fail       error         // of every method, while it is set
 	slow       time.Duration // of every method
 	removed    map[store.EndpointID]bool
+	recorded   func() // is called when results are durable, before the Deliverer knows
+	loaded     func() // is called when a load has its snapshot, before it gives it
 	fakeJobs
 }
 
@@ -87,7 +89,13 @@ func (s *fakeStore) enter(ctx context.Context) error {
 
 func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt) error {
 	err := s.enter(ctx)
-	defer s.mu.Unlock()
+	defer func() {
+		then := s.recorded
+		s.mu.Unlock()
+		if err == nil && then != nil {
+			then()
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -105,7 +113,13 @@ func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt
 
 func (s *fakeStore) PendingDeliveries(ctx context.Context, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
 	err := s.enter(ctx)
-	defer s.mu.Unlock()
+	defer func() {
+		then := s.loaded
+		s.mu.Unlock()
+		if err == nil && then != nil {
+			then()
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +192,7 @@ type request struct {
 	event    string
 	sequence int
 	attempt  int
+	test     bool
 	start    time.Duration // since the world began
 	end      time.Duration
 }
@@ -258,6 +273,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := &request{endpoint: req.URL.Host, event: req.Header.Get(protocol.HeaderWebhookID), start: time.Since(w.begin)}
 	r.sequence, _ = strconv.Atoi(req.Header.Get(protocol.HeaderSequence))
 	r.attempt, _ = strconv.Atoi(req.Header.Get(protocol.HeaderAttempt))
+	r.test = req.Header.Get(protocol.HeaderTest) == "true"
 	w.mu.Lock()
 	w.requests = append(w.requests, r)
 	w.flying[r.endpoint]++

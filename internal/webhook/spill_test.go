@@ -131,7 +131,7 @@ func (w *world) checkAll(endpoint store.EndpointID, n store.EventID, state store
 
 // checkOrder checks that no callback was attempted before the first attempt of
 // the one before it ended, or with strict, before it was delivered or given
-// up.
+// up. Redeliveries are left aside.
 func (w *world) checkOrder(strict bool) {
 	w.t.Helper()
 	w.seen()
@@ -152,6 +152,11 @@ func (w *world) checkOrder(strict bool) {
 	last := make(map[place]*request)
 	for _, r := range w.requests {
 		at := place{r.endpoint, calls[r.endpoint][r.number()], r.sequence}
+		var id int
+		fmt.Sscanf(r.endpoint, "e%d.", &id)
+		if attempts, ok := w.store.redone[key(id, r.sequence, at.call)]; ok && r.attempt > attempts {
+			continue
+		}
 		if first[at] == nil {
 			first[at] = r
 		}
@@ -198,9 +203,86 @@ func (w *world) checkRetries(pauses []time.Duration, slack time.Duration) {
 	}
 }
 
+// checkNumbers checks that the attempts of each delivery have the numbers 1, 2,
+// 3 …, each once.
+func (w *world) checkNumbers() {
+	w.t.Helper()
+	w.seen()
+	last := make(map[string]int)
+	for _, r := range w.requests {
+		id := r.endpoint + r.event
+		if last[id]++; r.attempt != last[id] {
+			w.t.Errorf("%s: attempt %d has number %d", id, last[id], r.attempt)
+		}
+	}
+}
+
+// chaos is what operators do to a world.
+type chaos struct {
+	*world
+	rnd       *rand.Rand
+	endpoints []Endpoint
+	jobs      *Redeliverer
+	late      [][]*store.Delivery // made pending, but not yet handed over
+}
+
+func (c *chaos) start(capacity int) {
+	c.late = nil // they are lost with those who had them
+	c.world.start(capacity, c.endpoints...)
+	c.jobs = NewRedeliverer(c.store, c.d, nil)
+	c.jobs.Start()
+}
+
+// operate does something to endpoints or deliveries, or nothing.
+func (c *chaos) operate() {
+	var some []store.DeliveryKey
+	c.store.mu.Lock()
+	for id := range call.ID(30) {
+		if c.rnd.IntN(8) == 0 {
+			some = append(some, key(1+c.rnd.IntN(3), 1+c.rnd.IntN(12), id+1))
+		}
+	}
+	c.store.mu.Unlock()
+	switch c.rnd.IntN(12) {
+	case 0:
+		e := &c.endpoints[c.rnd.IntN(len(c.endpoints))]
+		e.Paused = !e.Paused
+		if err := c.d.SetEndpoints(c.endpoints); err != nil {
+			c.t.Fatal(err)
+		}
+	case 1, 2, 3:
+		list, err := c.store.Redeliver(c.t.Context(), some, nil, call.At(time.Now()))
+		switch {
+		case err != nil: // by the weather: nothing was written
+		case c.rnd.IntN(3) == 0:
+			c.late = append(c.late, list)
+			c.d.Wake(store.EndpointID(1 + c.rnd.IntN(3)))
+		default:
+			c.d.Redeliver(list)
+		}
+	case 4, 5, 6:
+		for _, key := range some {
+			c.d.Hasten(key)
+		}
+	case 7:
+		q := store.DeliveryQuery{Endpoint: store.EndpointID(c.rnd.IntN(4))}
+		_, _ = c.jobs.Begin(c.t.Context(), q, 1+c.rnd.IntN(MaxPerSecond), nil) // the weather may forbid it
+	case 8, 9:
+		c.handOverLate()
+	}
+}
+
+func (c *chaos) handOverLate() {
+	for _, list := range c.late {
+		c.d.Redeliver(list)
+	}
+	c.late = nil
+}
+
 // TestAnyWeather lets everything go wrong at once: endpoints fail, hang and
-// come back, the store fails and is slow, memory is short, and the server is
-// restarted and crashes.
+// come back, the store fails and is slow, memory is short, the server is
+// restarted and crashes, and operators pause endpoints, redeliver one by one
+// and in bulk, and make retries due.
 func TestAnyWeather(t *testing.T) {
 	seeds := uint64(20)
 	if testing.Short() {
@@ -243,7 +325,8 @@ func anyWeather(t *testing.T, rnd *rand.Rand) {
 		endpointNo(3, common),
 	}
 	capacity := 4 + rnd.IntN(100)
-	w.start(capacity, endpoints...)
+	c := &chaos{world: w, rnd: rnd, endpoints: endpoints}
+	c.start(capacity)
 	events := 0
 	for range 100 {
 		for range rnd.IntN(8) {
@@ -253,16 +336,19 @@ func anyWeather(t *testing.T, rnd *rand.Rand) {
 		switch rnd.IntN(30) {
 		case 0:
 			w.weather(0, nil)
+			c.jobs.Close()
 			w.stop()
-			w.start(capacity, endpoints...)
+			c.start(capacity)
 		case 1:
 			if crashes {
+				c.jobs.Close()
 				w.crash()
-				w.start(capacity, endpoints...)
+				c.start(capacity)
 			}
 		case 2:
 			w.weather(time.Duration(rnd.IntN(300))*time.Millisecond, []error{nil, store.ErrUnknown}[rnd.IntN(2)])
 		}
+		c.operate()
 		time.Sleep(time.Duration(rnd.IntN(400)) * time.Millisecond)
 		if rnd.IntN(5) == 0 {
 			w.weather(0, nil)
@@ -272,9 +358,27 @@ func anyWeather(t *testing.T, rnd *rand.Rand) {
 	w.mu.Lock()
 	clear(chances) // an endpoint that holds and fails often takes its time
 	w.mu.Unlock()
+	for i := range endpoints {
+		endpoints[i].Paused = false
+	}
+	if err := w.d.SetEndpoints(endpoints); err != nil {
+		t.Fatal(err)
+	}
+	c.handOverLate()
+	for id := range store.EndpointID(3) {
+		w.d.Wake(id + 1)
+	}
 	time.Sleep(time.Hour)
 
 	w.seen()
+	if !crashes {
+		w.checkNumbers()
+	}
+	for id, job := range w.store.jobs {
+		if job.State != store.RedeliveryDone || job.Done+job.Skipped < job.Total {
+			t.Errorf("job %d: %+v", id, job)
+		}
+	}
 	w.checkOrder(strict && !crashes) // a crash repeats attempts
 	for _, e := range endpoints {
 		if most := w.most[e.URL[len("http://"):][:7]]; most > e.InFlight {
@@ -283,6 +387,9 @@ func anyWeather(t *testing.T, rnd *rand.Rand) {
 		if m := w.memory(e.ID); m != 0 {
 			t.Errorf("endpoint %d: %d still in memory", e.ID, m)
 		}
+		if n := w.d.redelivering(e.ID); n != 0 {
+			t.Errorf("endpoint %d: %d redeliveries are awaited", e.ID, n)
+		}
 	}
 	for key, d := range w.store.deliveries {
 		switch {
@@ -290,5 +397,6 @@ func anyWeather(t *testing.T, rnd *rand.Rand) {
 			t.Errorf("delivery %+v of %d events: state %d, %d attempts, %d failures", key, events, d.State, d.Attempts, d.Failures)
 		}
 	}
+	c.jobs.Close()
 	w.stop()
 }

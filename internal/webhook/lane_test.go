@@ -1,0 +1,495 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// finish makes deliveries of the calls, lets them be delivered, and forgets
+// the requests.
+func (w *world) finish(calls ...call.ID) []store.DeliveryKey {
+	w.t.Helper()
+	var keys []store.DeliveryKey
+	for _, id := range calls {
+		w.happen(one, id)
+		keys = append(keys, key(1, w.store.sequences[1][id], id))
+	}
+	time.Sleep(10*time.Minute + 2*recordLinger)
+	synctest.Wait()
+	w.forget()
+	return keys
+}
+
+// forget begins a new list of requests, whose times count from now.
+func (w *world) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.requests, w.begin = nil, time.Now()
+	clear(w.most)
+}
+
+func calls(from, n int) []call.ID {
+	list := make([]call.ID, n)
+	for i := range list {
+		list[i] = call.ID(from + i)
+	}
+	return list
+}
+
+// hook sets what happens once when results are durable.
+func (w *world) hook(at *func(), then func()) {
+	var once sync.Once
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	*at = func() { once.Do(then) }
+}
+
+func TestRedeliveriesGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.InFlight = 16 }))
+		old := w.finish(calls(1, 40)...)
+		w.answer = takes(time.Second, 200)
+		w.redeliver(old...)
+		time.Sleep(500 * time.Millisecond)
+		// With nothing else to do, the low lane has a share of 16/8.
+		if got := w.most["e1.test"]; got != 2 {
+			t.Errorf("%d in flight", got)
+		}
+		if s := w.d.Stats(t.Context())[0]; s.Redelivering != 40 || s.Backlog != 40 {
+			t.Errorf("stats %+v", s)
+		}
+		w.happen(one, calls(101, 20)...)
+		time.Sleep(time.Second)
+		w.seen()
+		live := 0
+		for _, r := range w.requests {
+			if r.number() > 40 {
+				live++
+			}
+		}
+		// 14 beside the two, and then the rest: none waits for the low lane.
+		if live != 20 || w.most["e1.test"] != 16 {
+			t.Errorf("%d of 20 live ones begun, %d in flight", live, w.most["e1.test"])
+		}
+		time.Sleep(time.Minute)
+		w.checkAll(1, 60, store.Delivered)
+		if s := w.d.Stats(t.Context())[0]; s.Redelivering != 0 || s.Backlog != 0 || w.memory(1) != 0 {
+			t.Errorf("stats %+v", s)
+		}
+		w.stop()
+	})
+}
+
+func TestRedeliveryBeginsTheScheduleAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = always(500)
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.Retry = []time.Duration{2 * time.Second, 4 * time.Second} }))
+		keys := w.finish(7)
+		w.redeliver(keys...)
+		time.Sleep(time.Minute)
+		w.wantSeen("1#4@0 1#5@2 1#6@6")
+		w.wantState(keys[0], store.Failed, 6, 3)
+		if log := w.store.log[keys[0]]; len(log) != 6 || log[5].Number != 6 {
+			t.Errorf("log %+v", log)
+		}
+		w.stop()
+	})
+}
+
+// The result of a delivery is durable, and it is made pending again before the
+// endpoint is told.
+func TestRedeliveryOfWhatIsStillOwned(t *testing.T) {
+	for _, by := range []string{"hand-off", "load"} {
+		for _, strict := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, strict=%v", by, strict), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.start(0, endpointNo(1, func(e *Endpoint) { e.Strict = strict }))
+					synctest.Wait()
+					w.hook(&w.store.recorded, func() {
+						if by == "hand-off" {
+							w.redeliver(key(1, 1, 7))
+							return
+						}
+						if _, err := w.store.Redeliver(t.Context(), []store.DeliveryKey{key(1, 1, 7)}, nil, call.At(time.Now())); err != nil {
+							t.Error(err)
+						}
+						w.d.Wake(1)
+						time.Sleep(time.Second) // it is loaded now
+					})
+					w.happen(one, 7)
+					time.Sleep(time.Minute)
+					if got := w.seen(); got != "1#1@0 1#2@0.01" {
+						t.Errorf("requests %s", got)
+					}
+					w.wantState(key(1, 1, 7), store.Delivered, 2, 0)
+					if m := w.memory(1); m != 0 {
+						t.Errorf("%d in memory", m)
+					}
+					// Nothing of it stands in the way of another one.
+					w.redeliver(key(1, 1, 7))
+					w.wantState(key(1, 1, 7), store.Delivered, 3, 0)
+					w.stop()
+				})
+			})
+		}
+	}
+}
+
+// A load shows a delivery as it was before it was finished, and it is made
+// pending again before the load ends.
+func TestRedeliveryDuringALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = takes(100*time.Millisecond, 200)
+		w.start(0, endpointNo(1, nil))
+		synctest.Wait()
+		w.happen(one, 7)
+		w.hook(&w.store.loaded, func() { time.Sleep(time.Second) })
+		w.d.Wake(1)
+		time.Sleep(500 * time.Millisecond)
+		if n := w.redeliver(key(1, 1, 7)); n != 1 {
+			t.Fatalf("%d redelivered", n)
+		}
+		if got := w.d.redelivering(1); got != 1 {
+			t.Errorf("%d outstanding", got)
+		}
+		time.Sleep(time.Minute)
+		w.wantSeen("1#1@0 1#2@1")
+		w.wantState(key(1, 1, 7), store.Delivered, 2, 0)
+		if m := w.memory(1); m != 0 || w.d.redelivering(1) != 0 {
+			t.Errorf("%d in memory, %d outstanding", m, w.d.redelivering(1))
+		}
+		w.stop()
+	})
+}
+
+// A redelivery is loaded and finished before it is handed over.
+func TestRedeliveryThatWasLoadedIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, nil))
+		keys := w.finish(7)
+		for range 2 { // the second time it is known from the first
+			list, err := w.store.Redeliver(t.Context(), keys, nil, call.At(time.Now()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.d.Wake(1)
+			time.Sleep(time.Second)
+			w.d.Redeliver(list)
+			time.Sleep(time.Second)
+		}
+		w.wantSeen("1#2@0 1#3@2")
+		// What was loaded at a start was never handed off: that must not
+		// swallow a redelivery.
+		w.store.commit(8, 1)
+		w.d.Wake(1)
+		time.Sleep(time.Second)
+		w.redeliver(key(1, 1, 8))
+		w.wantSeen("1#2@0 1#3@2 2#1@4 2#2@5")
+		w.stop()
+	})
+}
+
+func TestRedeliveryInStrictOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.Strict = true; e.InFlight = 8 }))
+		keys := w.finish(7, 7, 8, 9, 10)
+		w.answer = func(_ context.Context, r *request) int {
+			time.Sleep(time.Second)
+			if r.number() == 1 && r.attempt == 2 {
+				return 500
+			}
+			return 200
+		}
+		w.redeliver(keys[2], keys[3], keys[4], keys[0], keys[1])
+		time.Sleep(500 * time.Millisecond)
+		w.happen(one, 7)
+		time.Sleep(time.Minute)
+		// The low lane has one slot, which 3 has at first. Then the live 6 waits
+		// for 1 and 2, and takes both out of the lane; 2 waits until 1 is
+		// delivered by its second attempt.
+		w.wantSeen("3#2@0 1#2@0.5 4#2@1 5#2@2 1#3@3.5 2#2@4.5 6#1@5.5")
+		w.stop()
+	})
+}
+
+func TestRedeliveryWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, holding))
+		keys := w.finish(1, 2, 3)
+		w.answer = w.downUntil(5 * time.Second)
+		w.redeliver(keys...)
+		time.Sleep(time.Second)
+		w.happen(one, 4)
+		time.Sleep(time.Minute)
+		for _, k := range append(keys, key(1, 1, 4)) {
+			w.wantState(k, store.Delivered, w.store.get(k).Attempts, 0)
+		}
+		if s := w.d.Stats(t.Context())[0]; s.Down || s.Redelivering != 0 {
+			t.Errorf("stats %+v", s)
+		}
+		w.stop()
+	})
+}
+
+func TestRedeliveryToARemovedEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, nil), endpointNo(2, nil))
+		keys := w.finish(7, 8)
+		list, err := w.store.Redeliver(t.Context(), keys, nil, call.At(time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.remove(1)
+		if err := w.d.SetEndpoints([]Endpoint{endpointNo(2, nil)}); err != nil {
+			t.Fatal(err)
+		}
+		w.d.Redeliver(list)
+		w.wantSeen("")
+		if n := w.redeliver(keys...); n != 0 || w.d.redelivering(1) != 0 {
+			t.Errorf("%d of a removed endpoint are pending", n)
+		}
+		w.store.removed[1] = false
+		if err := w.d.SetEndpoints([]Endpoint{endpointNo(1, nil), endpointNo(2, nil)}); err != nil {
+			t.Fatal(err)
+		}
+		w.redeliver(keys...)
+		w.wantSeen("1#2@0 2#2@0")
+		w.stop()
+	})
+}
+
+func TestRedeliveryAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, nil))
+		keys := w.finish(1, 2, 3)
+		w.answer = takes(time.Second, 200)
+		w.redeliver(keys[:2]...)
+		if _, err := w.store.Redeliver(t.Context(), keys[2:], nil, call.At(time.Now())); err != nil { // not handed over
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		w.crash()
+		w.forget()
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.InFlight = 8 }))
+		time.Sleep(500 * time.Millisecond)
+		w.happen(one, 4)
+		time.Sleep(time.Minute)
+		w.wantSeen("1#2@0 4#1@0.5 2#2@1 3#2@2") // again in the low lane
+		w.stop()
+	})
+}
+
+func TestRedeliveriesBeyondMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(16, endpointNo(1, nil))
+		keys := w.finish(calls(1, 100)...)
+		w.answer = takes(10*time.Millisecond, 200)
+		w.redeliver(keys...)
+		if m := w.memory(1); m > 16 {
+			t.Errorf("%d in memory", m)
+		}
+		if n := w.d.redelivering(1); n < 90 {
+			t.Errorf("%d outstanding", n)
+		}
+		time.Sleep(time.Minute)
+		w.seen()
+		if len(w.requests) != 100 || w.d.redelivering(1) != 0 || w.most["e1.test"] > 8 {
+			t.Errorf("%d requests, %d outstanding, %d in flight", len(w.requests), w.d.redelivering(1), w.most["e1.test"])
+		}
+		w.checkAll(1, 100, store.Delivered)
+		w.stop()
+	})
+}
+
+func TestHasten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = always(500)
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.Retry = []time.Duration{time.Minute, time.Hour} }))
+		w.happen(one, 7, 8)
+		if w.d.Hasten(key(1, 1, 9)) || w.d.Hasten(key(2, 1, 7)) {
+			t.Error("hastened what is not there")
+		}
+		time.Sleep(10 * time.Second)
+		if !w.d.Hasten(key(1, 1, 7)) {
+			t.Error("not hastened")
+		}
+		time.Sleep(2 * time.Hour)
+		w.wantSeen("1#1@0 2#1@0 1#2@10 2#2@60 1#3@3610 2#3@3660")
+		w.wantState(key(1, 1, 7), store.Failed, 3, 3)
+		if w.d.Hasten(key(1, 1, 7)) {
+			t.Error("hastened what is finished")
+		}
+		w.stop()
+	})
+}
+
+func TestHastenProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = always(503)
+		w.start(0, endpointNo(1, holding))
+		w.happen(one, 1, 2, 3)
+		time.Sleep(20 * time.Second)
+		w.answer = takes(time.Second, 200)
+		w.forget()
+		if !w.d.Hasten(key(1, 1, 2)) {
+			t.Error("not hastened")
+		}
+		time.Sleep(3 * time.Second)
+		if got := w.seen(); !strings.HasPrefix(got, "2#3@0 1#") || len(w.requests) != 3 {
+			t.Errorf("requests %s", got)
+		}
+		w.stop()
+	})
+}
+
+func TestPause(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		t.Run(fmt.Sprintf("strict=%v", strict), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				var up bool
+				w.answer = func(ctx context.Context, r *request) int {
+					time.Sleep(time.Second)
+					if r.number() == 1 && !up {
+						return 500
+					}
+					return 200
+				}
+				settings := func(paused bool) Endpoint {
+					return endpointNo(1, func(e *Endpoint) { e.Strict, e.Paused = strict, paused })
+				}
+				set := func(e Endpoint) {
+					t.Helper()
+					if err := w.d.SetEndpoints([]Endpoint{e}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.start(32, settings(false))
+				w.happen(one, 7, 8)
+				time.Sleep(500 * time.Millisecond)
+				set(settings(true))
+				for range 20 {
+					w.happen(one, 7, 8, 9, 10, 11)
+				}
+				w.redeliver() // of nothing
+				time.Sleep(time.Hour)
+				// Those in flight have ended, the retry waits.
+				w.wantSeen("1#1@0 2#1@0")
+				w.wantState(key(1, 1, 8), store.Delivered, 1, 0)
+				w.wantState(key(1, 1, 7), store.Pending, 1, 1)
+				if s := w.d.Stats(t.Context())[0]; !s.Paused || s.Backlog != 101 || s.InFlight != 0 {
+					t.Errorf("stats %+v", s)
+				}
+				if m := w.memory(1); m > 48 {
+					t.Errorf("%d in memory", m)
+				}
+				w.stop()
+				w.start(32, settings(true)) // also over a restart
+				time.Sleep(time.Hour)
+				w.wantSeen("1#1@0 2#1@0")
+				up = true
+				set(settings(false))
+				time.Sleep(time.Hour)
+				w.seen()
+				if len(w.requests) != 103 {
+					t.Errorf("%d requests", len(w.requests))
+				}
+				w.checkOrder(strict)
+				w.checkAll(1, 102, store.Delivered)
+				if s := w.d.Stats(t.Context())[0]; s.Paused || s.Backlog != 0 {
+					t.Errorf("stats %+v", s)
+				}
+				w.stop()
+			})
+		})
+	}
+}
+
+func TestPauseWhileDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = w.downUntil(time.Minute)
+		w.start(0, endpointNo(1, holding))
+		w.happen(one, 1, 2)
+		time.Sleep(time.Second)
+		if err := w.d.SetEndpoints([]Endpoint{endpointNo(1, func(e *Endpoint) { e.Hold, e.Paused = true, true })}); err != nil {
+			t.Fatal(err)
+		}
+		w.forget()
+		time.Sleep(2 * time.Hour)
+		w.wantSeen("")
+		if err := w.d.SetEndpoints([]Endpoint{endpointNo(1, holding)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.checkAll(1, 2, store.Delivered)
+		w.stop()
+	})
+}
+
+func TestEndpointHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = func(_ context.Context, r *request) int { return []int{200, 404, 503, 503, 200}[r.number()-1] }
+		w.start(0, endpointNo(1, func(e *Endpoint) { e.Retry = []time.Duration{} }))
+		want := EndpointStats{Endpoint: 1, App: 1}
+		for i, problem := range []string{
+			"", "answered 404 Not Found", "answered 503 Service Unavailable", "answered 503 Service Unavailable", "",
+		} {
+			w.happen(one, call.ID(i+1))
+			at := call.At(time.Now())
+			time.Sleep(time.Second)
+			if problem == "" {
+				want.LastSuccess, want.Failures = at, 0
+			} else {
+				want.LastFailure, want.LastError = at, problem
+				want.Failures++
+			}
+			if got := w.d.Stats(t.Context())[0]; got != want {
+				t.Errorf("after event %d: %+v, want %+v", i+1, got, want)
+			}
+		}
+		w.stop()
+	})
+}
+
+func TestTestsAreMarked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(0, endpointNo(1, nil))
+		synctest.Wait()
+		ev := w.store.commit(0, 1)
+		ev.Test = true
+		w.d.HandOff([]*store.Event{ev})
+		w.seen()
+		if len(w.requests) != 1 || !w.requests[0].test {
+			t.Errorf("requests %+v", w.requests[0])
+		}
+		w.happen(one, 7)
+		w.seen()
+		if len(w.requests) != 2 || w.requests[1].test {
+			t.Error("a real event is marked as a test")
+		}
+		w.stop()
+	})
+}
