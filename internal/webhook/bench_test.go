@@ -24,10 +24,16 @@ type bench struct {
 	store *sqlite.Store
 	d     *Deliverer
 	ids   []store.EndpointID
-	last  store.EventID
 }
 
 func newBench(b testing.TB, observe func(Observation), urls ...string) *bench {
+	w := newIdleBench(b, observe, urls...)
+	w.d.Start()
+	return w
+}
+
+// newIdleBench has a Deliverer that is not started.
+func newIdleBench(b testing.TB, observe func(Observation), urls ...string) *bench {
 	s, err := sqlite.Open(b.Context(), sqlite.Options{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
@@ -45,8 +51,7 @@ func newBench(b testing.TB, observe func(Observation), urls ...string) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d.Start()
-	return &bench{b: b, store: s, d: d, ids: ids[0], last: store.EventID(time.Now().UnixMicro())}
+	return &bench{b: b, store: s, d: d, ids: ids[0]}
 }
 
 // commit stores n events, which are of no call because that takes a single
@@ -55,8 +60,7 @@ func (b *bench) commit(n int, endpoints ...store.EndpointID) []*store.Event {
 	list := make([]*store.Event, n)
 	cb := answer(protocol.CallbackAccept, "3650722201234567890", "some-user", strings.Repeat("x", 150))
 	for i := range list {
-		b.last++
-		list[i] = &store.Event{ID: b.last, App: 1, Name: cb.Name, At: call.At(time.Now()), Fields: cb.Fields}
+		list[i] = &store.Event{App: 1, Name: cb.Name, At: call.At(time.Now()), Fields: cb.Fields}
 		for _, id := range endpoints {
 			list[i].Deliveries = append(list[i].Deliveries, store.Subscription{Endpoint: id})
 		}

@@ -202,6 +202,48 @@ func TestRedeliveryThatWasLoadedIsNotRepeated(t *testing.T) {
 	})
 }
 
+// A redelivery is loaded, fails, and makes room for others before it is handed
+// over.
+func TestRedeliveryThatWasLoadedAndEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(16, endpointNo(1, func(e *Endpoint) { e.Retry = []time.Duration{time.Hour} }))
+		keys := w.finish(1)
+		w.answer = always(500)
+		list, err := w.store.Redeliver(t.Context(), keys, nil, call.At(time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.d.Wake(1)
+		time.Sleep(time.Second)
+		for _, id := range calls(2, 40) {
+			w.happen(one, id)
+			time.Sleep(50 * time.Millisecond)
+		}
+		e := w.d.targets[1]
+		e.mu.Lock()
+		owned := e.owned[keys[0]]
+		e.mu.Unlock()
+		if owned != nil {
+			t.Fatal("it is still in memory")
+		}
+		w.d.Redeliver(list)
+		time.Sleep(2 * time.Hour)
+		w.seen()
+		attempts := 0
+		for _, r := range w.requests {
+			if r.number() == 1 {
+				attempts++
+			}
+		}
+		if attempts != 2 {
+			t.Errorf("%d attempts", attempts)
+		}
+		w.wantState(keys[0], store.Failed, 3, 2)
+		w.stop()
+	})
+}
+
 func TestRedeliveryInStrictOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

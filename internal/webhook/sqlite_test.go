@@ -124,7 +124,7 @@ func TestWithSQLite(t *testing.T) {
 	}
 
 	s, d := open()
-	var number store.EventID
+	var number uint64
 	for i := range call.ID(calls) {
 		if i == calls/2 {
 			ctx, cancel := contextThatEnded()
@@ -149,10 +149,10 @@ func TestWithSQLite(t *testing.T) {
 			}
 			rec.Call = res.Call
 			number++
-			rec.CommitID = uint64(number)
+			rec.CommitID = number
 			commit := &store.CallCommit{CallRecord: rec, Prior: res.Call.Version - 1}
 			for _, cb := range Callbacks(c, res.Call, res.Event) {
-				ev := &store.Event{ID: number, App: 1, Call: i + 1, Name: cb.Name, At: call.At(time.Now()), Fields: cb.Fields}
+				ev := &store.Event{App: 1, Call: i + 1, Name: cb.Name, At: call.At(time.Now()), Fields: cb.Fields}
 				for _, id := range d.Subscriptions(1, cb.Name) {
 					rec.Sequences[id]++
 					ev.Deliveries = append(ev.Deliveries, store.Subscription{Endpoint: id, Sequence: rec.Sequences[id]})
