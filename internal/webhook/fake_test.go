@@ -276,12 +276,13 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.test = req.Header.Get(protocol.HeaderTest) == "true"
 	w.mu.Lock()
 	w.requests = append(w.requests, r)
+	answer := w.answer
 	w.flying[r.endpoint]++
 	w.most[r.endpoint] = max(w.most[r.endpoint], w.flying[r.endpoint])
 	w.mu.Unlock()
 	status := http.StatusOK
-	if w.answer != nil {
-		status = w.answer(req.Context(), r)
+	if answer != nil {
+		status = answer(req.Context(), r)
 	}
 	w.mu.Lock()
 	w.flying[r.endpoint]--
@@ -309,6 +310,22 @@ func (w *world) seen() string {
 		list = append(list, fmt.Sprintf("%s#%d@%v", strings.TrimPrefix(r.event, "evt_"), r.attempt, r.start.Seconds()))
 	}
 	return strings.Join(list, " ")
+}
+
+// answers changes w.answer while there are requests.
+func (w *world) answers(answer func(context.Context, *request) int) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = answer
+}
+
+// mostInFlight is the most requests that an endpoint had at once.
+func (w *world) mostInFlight(host string) int {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most[host]
 }
 
 func (w *world) wantSeen(want string) {

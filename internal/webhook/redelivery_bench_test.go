@@ -29,7 +29,7 @@ func (b *bench) fillDelivered(n int) {
 
 // BenchmarkLiveBesideBulkRedelivery delivers 200 live callbacks a second, first
 // alone, and then while a job redelivers 100,000 at its default pace and, in
-// another run, at the highest. The times are from the hand-off of an event to
+// another run, at the highest. The times are from an event, before its commit, to
 // the end of its first attempt.
 func BenchmarkLiveBesideBulkRedelivery(b *testing.B) {
 	b.Run("default", func(b *testing.B) { liveBesideBulk(b, DefaultPerSecond) })

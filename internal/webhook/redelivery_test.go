@@ -100,10 +100,10 @@ func TestJobSkipsWhatIsPending(t *testing.T) {
 		w := newWorld(t)
 		w.start(0, endpointNo(1, nil))
 		w.finish(1, 2, 3)
-		w.answer = always(500)
+		w.answers(always(500))
 		w.happen(one, 4, 5)
 		synctest.Wait()
-		w.answer = nil
+		w.answers(nil)
 		r := w.jobs(nil)
 		id := w.beginJob(r, store.DeliveryQuery{}, 0)
 		time.Sleep(time.Second)
@@ -256,6 +256,7 @@ func TestJobOutlivesAFailingStore(t *testing.T) {
 		time.Sleep(time.Second)
 		w.weather(0, store.ErrFull)
 		time.Sleep(150 * time.Second)
+		synctest.Wait()
 		if n := strings.Count(log.String(), "it is tried again"); n != 3 {
 			t.Errorf("%d lines for 150 s: %s", n, log.String())
 		}
@@ -312,7 +313,7 @@ func TestLiveCallbacksBesideAJob(t *testing.T) {
 		w := newWorld(t)
 		w.start(0, endpointNo(1, nil))
 		w.finish(calls(1, 3000)...)
-		w.answer = takes(20*time.Millisecond, 200)
+		w.answers(takes(20*time.Millisecond, 200))
 		r := w.jobs(nil)
 		id := w.beginJob(r, store.DeliveryQuery{}, MaxPerSecond)
 		type moment struct{ at time.Duration }
