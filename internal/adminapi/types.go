@@ -189,7 +189,7 @@ type DeliveryFilter struct {
 // NewRedelivery asks for a bulk redelivery.
 type NewRedelivery struct {
 	Filter    DeliveryFilter `json:"filter"`
-	PerSecond int            `json:"per_second,omitempty" minimum:"0" maximum:"5000" doc:"Deliveries a second at most; default 500"`
+	PerSecond int            `json:"per_second,omitempty" minimum:"0" maximum:"2000" doc:"Deliveries a second at most; default 500"`
 }
 
 // Call is a call in a list.

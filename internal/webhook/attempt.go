@@ -59,7 +59,7 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 		return timed(out)
 	}
 	res, err := c.transport.RoundTrip(m.request(attempt, to.request))
-	if unsent := (*unsentError)(nil); err == nil || !errors.As(err, &unsent) {
+	if err == nil || !unsent(err) {
 		out.request = m.record()
 	}
 	if err == nil {

@@ -27,6 +27,13 @@ type bench struct {
 }
 
 func newBench(b testing.TB, observe func(Observation), urls ...string) *bench {
+	w := newIdleBench(b, observe, urls...)
+	w.d.Start()
+	return w
+}
+
+// newIdleBench has a Deliverer that is not started.
+func newIdleBench(b testing.TB, observe func(Observation), urls ...string) *bench {
 	s, err := sqlite.Open(b.Context(), sqlite.Options{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
@@ -44,7 +51,6 @@ func newBench(b testing.TB, observe func(Observation), urls ...string) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d.Start()
 	return &bench{b: b, store: s, d: d, ids: ids[0]}
 }
 

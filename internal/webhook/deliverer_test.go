@@ -375,12 +375,9 @@ func TestRedeliveryByHandGoesOnCounting(t *testing.T) {
 		w.wantState(key(1, 1, 7), store.Failed, 1, 1)
 		up.Store(true)
 		time.Sleep(time.Minute - time.Since(w.begin))
-		w.store.mu.Lock()
-		w.store.deliveries[key(1, 1, 7)].State = store.Pending
-		w.store.mu.Unlock()
-		w.d.Wake(1)
+		w.redeliver(key(1, 1, 7))
 		w.wantSeen("1#1@0 1#2@60")
-		w.wantState(key(1, 1, 7), store.Delivered, 2, 1)
+		w.wantState(key(1, 1, 7), store.Delivered, 2, 0)
 		w.stop()
 	})
 }

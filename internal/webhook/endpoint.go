@@ -54,9 +54,9 @@ type endpoint struct {
 	more    bool    // something was left in the store while loading
 	arrived []*item // handed off while loading
 	gone    []*item // given up while loading: what is being loaded may still show them
-	// early are deliveries that were loaded and finished before they were
-	// handed off, with the number of their attempts: what is handed off with
-	// fewer is one of them, with as many it was made pending again.
+	// early are deliveries that were loaded, attempted and given up before they
+	// were handed off, with the number of their attempts: what is handed off
+	// with fewer is one of them, with as many it was made pending again.
 	early map[store.DeliveryKey]int
 	// left are redeliveries that are only in the store, and awaiting counts
 	// the other ones that have not been attempted since.
@@ -372,13 +372,19 @@ func (e *endpoint) disown(it *item) {
 	if e.owned[key] == it { // else it was made pending again
 		delete(e.owned, key)
 	}
+	e.expect(it)
+}
+
+// expect remembers, of an item that is no longer owned, that its hand-off may
+// still come.
+func (e *endpoint) expect(it *item) {
 	if !it.loaded {
 		return
 	}
 	if len(e.early) >= maxEarly {
 		clear(e.early)
 	}
-	e.early[key] = it.Attempts
+	e.early[it.Key()] = it.Attempts
 }
 
 // onClock converts an instant of the wall clock to the Deliverer's.

@@ -21,6 +21,7 @@ func (e *endpoint) drop(it *item) {
 // yield gives up an item that the store has pending.
 func (e *endpoint) yield(it *item) {
 	delete(e.owned, it.Key())
+	e.expect(it)
 	if it.awaited {
 		e.awaiting--
 		e.leave(it)

@@ -32,6 +32,8 @@ type fakeStore struct {
 	fail       error         // of every method, while it is set
 	slow       time.Duration // of every method
 	removed    map[store.EndpointID]bool
+	recorded   func() // is called when results are durable, before the Deliverer knows
+	loaded     func() // is called when a load has its snapshot, before it gives it
 	fakeJobs
 }
 
@@ -87,7 +89,13 @@ func (s *fakeStore) enter(ctx context.Context) error {
 
 func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt) error {
 	err := s.enter(ctx)
-	defer s.mu.Unlock()
+	defer func() {
+		then := s.recorded
+		s.mu.Unlock()
+		if err == nil && then != nil {
+			then()
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -105,7 +113,13 @@ func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt
 
 func (s *fakeStore) PendingDeliveries(ctx context.Context, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
 	err := s.enter(ctx)
-	defer s.mu.Unlock()
+	defer func() {
+		then := s.loaded
+		s.mu.Unlock()
+		if err == nil && then != nil {
+			then()
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +192,7 @@ type request struct {
 	event    string
 	sequence int
 	attempt  int
+	test     bool
 	start    time.Duration // since the world began
 	end      time.Duration
 }
@@ -258,14 +273,16 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := &request{endpoint: req.URL.Host, event: req.Header.Get(protocol.HeaderWebhookID), start: time.Since(w.begin)}
 	r.sequence, _ = strconv.Atoi(req.Header.Get(protocol.HeaderSequence))
 	r.attempt, _ = strconv.Atoi(req.Header.Get(protocol.HeaderAttempt))
+	r.test = req.Header.Get(protocol.HeaderTest) == "true"
 	w.mu.Lock()
 	w.requests = append(w.requests, r)
+	answer := w.answer
 	w.flying[r.endpoint]++
 	w.most[r.endpoint] = max(w.most[r.endpoint], w.flying[r.endpoint])
 	w.mu.Unlock()
 	status := http.StatusOK
-	if w.answer != nil {
-		status = w.answer(req.Context(), r)
+	if answer != nil {
+		status = answer(req.Context(), r)
 	}
 	w.mu.Lock()
 	w.flying[r.endpoint]--
@@ -293,6 +310,22 @@ func (w *world) seen() string {
 		list = append(list, fmt.Sprintf("%s#%d@%v", strings.TrimPrefix(r.event, "evt_"), r.attempt, r.start.Seconds()))
 	}
 	return strings.Join(list, " ")
+}
+
+// answers changes w.answer while there are requests.
+func (w *world) answers(answer func(context.Context, *request) int) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = answer
+}
+
+// mostInFlight is the most requests that an endpoint had at once.
+func (w *world) mostInFlight(host string) int {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most[host]
 }
 
 func (w *world) wantSeen(want string) {

@@ -161,6 +161,18 @@ func (s *fakeStore) CountDeliveries(ctx context.Context, q store.DeliveryQuery) 
 	return len(page.Deliveries), page.Next, nil
 }
 
+// remove removes an endpoint.
+func (s *fakeStore) remove(id store.EndpointID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed[id] = true
+	for key, d := range s.deliveries {
+		if key.Endpoint == id && d.State == store.Pending {
+			d.State, d.Due = store.Failed, 0
+		}
+	}
+}
+
 // redeliver makes deliveries pending again and hands them over.
 func (w *world) redeliver(keys ...store.DeliveryKey) int {
 	w.t.Helper()

@@ -15,7 +15,7 @@ import (
 // Paces of jobs, in deliveries a second.
 const (
 	DefaultPerSecond = 500
-	MaxPerSecond     = 5000
+	MaxPerSecond     = 2000
 )
 
 const (

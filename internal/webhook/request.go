@@ -96,6 +96,7 @@ type message struct {
 	timestamp     int64  // Unix seconds
 	nonce         string // decimal digits
 
+	id         string // of the event, in webhook-id
 	signature  string // in the body
 	signatures string // the value of webhook-signature
 	body       []byte
@@ -108,16 +109,16 @@ func (m *message) sign(secrets []string) error {
 	if err := m.encode(); err != nil {
 		return err
 	}
-	id := m.delivery.Event.String()
-	m.signatures = protocol.WebhookSignature(secrets[0], id, m.timestamp, m.body)
+	m.signatures = protocol.WebhookSignature(secrets[0], m.id, m.timestamp, m.body)
 	for _, secret := range secrets[1:] {
-		m.signatures += " " + protocol.WebhookSignature(secret, id, m.timestamp, m.body)
+		m.signatures += " " + protocol.WebhookSignature(secret, m.id, m.timestamp, m.body)
 	}
 	return nil
 }
 
-// encode makes the body around a signature that is there.
+// encode makes the ID and the body, around a signature that is there.
 func (m *message) encode() (err error) {
+	m.id = m.delivery.Event.String()
 	m.body, err = m.appendBody(make([]byte, 0, len(m.delivery.Fields)+224))
 	return err
 }
@@ -148,7 +149,7 @@ func (m *message) header() http.Header {
 	// One array holds the values of all headers; "": it is absent.
 	values := [len(headerNames)]string{
 		contentJSON, m.userAgent, m.authorization,
-		m.delivery.Event.String(), strconv.FormatInt(m.timestamp, 10), m.signatures,
+		m.id, strconv.FormatInt(m.timestamp, 10), m.signatures,
 		strconv.Itoa(m.attempt), "", "",
 	}
 	if m.form {

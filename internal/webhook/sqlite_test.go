@@ -124,7 +124,7 @@ func TestWithSQLite(t *testing.T) {
 	}
 
 	s, d := open()
-	var commits uint64
+	var number uint64
 	for i := range call.ID(calls) {
 		if i == calls/2 {
 			ctx, cancel := contextThatEnded()
@@ -148,8 +148,8 @@ func TestWithSQLite(t *testing.T) {
 				t.Fatal(err)
 			}
 			rec.Call = res.Call
-			commits++
-			rec.CommitID = commits
+			number++
+			rec.CommitID = number
 			commit := &store.CallCommit{CallRecord: rec, Prior: res.Call.Version - 1}
 			for _, cb := range Callbacks(c, res.Call, res.Event) {
 				ev := &store.Event{App: 1, Call: i + 1, Name: cb.Name, At: call.At(time.Now()), Fields: cb.Fields}

@@ -92,6 +92,11 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
+func unsent(err error) bool {
+	var e *unsentError
+	return errors.As(err, &e)
+}
+
 // roundTrip writes the request and reads the answer up to its body.
 func (l *link) roundTrip(req *http.Request) (*http.Response, error) {
 	l.left = maxHeader
