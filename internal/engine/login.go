@@ -250,7 +250,7 @@ func (e *Engine) userAction(a UserAction) *store.Event {
 	}
 	a.At = now()
 	ev := e.Callbacks.UserAction(a)
-	ev.App, ev.At = a.Session.App, a.At
+	ev.App, ev.At, ev.Actor = a.Session.App, a.At, call.Actor{User: a.Session.User, Session: a.Session.ID}
 	for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
 		ev.Deliveries = append(ev.Deliveries, store.Subscription{Endpoint: endpoint})
 	}
