@@ -3,10 +3,14 @@
 
 GO ?= go
 
-.PHONY: build check test fmt vet lint race e2e setup fuzz clean
+.PHONY: build generate check test fmt vet lint race e2e setup fuzz clean
 
 build:
 	$(GO) build -o bin/ringback ./cmd/ringback
+
+# docs/configuration.md, from the structs of internal/config.
+generate:
+	$(GO) generate ./internal/config
 
 check: fmt vet lint race
 

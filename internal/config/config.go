@@ -7,146 +7,175 @@
 // mistakes at once and says where each is and how to mend it.
 package config
 
+//go:generate go run ./docgen
+
 import (
 	"net/netip"
 	"time"
 )
 
 // Config is a whole configuration. Get one from [Default] or [Load]; the zero
-// value is not useful. The limits named below are checked by Load.
+// value is not useful.
+//
+// The comments of its settings, and those of the groups in it, are for
+// operators too: docs/configuration.md is made from them by "go generate",
+// which leaves out the name of the field and "is". The first sentence also
+// stands in the example of a whole file. The tag bounds says what Load takes,
+// the tag example what the example sets where there is no default.
 type Config struct {
-	// Listen is the TCP address, host:port, for clients, server API and
-	// metrics. An empty host means all addresses, port 0 any free port.
-	Listen string `yaml:"listen"`
+	// Listen is the TCP address for devices, backends, operators and metrics.
+	// An empty host means all addresses, port 0 any free port.
+	Listen string `yaml:"listen" bounds:"host:port"`
 
-	// DataDir is the directory of the embedded store. It need not exist.
-	DataDir string `yaml:"data_dir"`
+	// DataDir is the directory of the embedded store, for one server at a time.
+	// It need not exist; keep it on a local disk.
+	DataDir string `yaml:"data_dir" bounds:"not empty"`
 
-	// Store and NATS are reserved for an external store and for nodes that
-	// share it. Load refuses them: this build has the embedded store only.
-	Store string `yaml:"store"`
-	NATS  string `yaml:"nats"`
+	// Store is reserved for other stores than the embedded one.
+	Store string `yaml:"store" bounds:"empty"`
 
-	// AdminToken is what the admin API asks for, as a bearer token: printable
-	// ASCII characters without spaces. Empty: that API is off.
-	AdminToken string `yaml:"admin_token"`
+	// NATS is reserved for several nodes that share a store.
+	NATS string `yaml:"nats" bounds:"empty"`
 
-	// HeartbeatInterval is how often a client gives a sign of life, at least
-	// a second. After HeartbeatTimeout without one, which is longer, its
-	// session is offline.
-	HeartbeatInterval time.Duration `yaml:"heartbeat_interval"`
-	HeartbeatTimeout  time.Duration `yaml:"heartbeat_timeout"`
+	// AdminToken is what requests to the admin API must carry. They carry it as a
+	// bearer token. Empty: that API is off. One of fewer than 16 characters is
+	// warned of.
+	AdminToken string `yaml:"admin_token" bounds:"printable ASCII characters without spaces"`
 
-	// AbsenceTimeout is the time after which an accepted user who is gone
-	// quits an advanced call. Positive.
-	AbsenceTimeout time.Duration `yaml:"absence_timeout"`
+	// HeartbeatInterval is how often the server pings a device.
+	HeartbeatInterval time.Duration `yaml:"heartbeat_interval" bounds:"at least 1s"`
 
-	// MaxCallDuration ends every call that reaches it. Positive.
-	MaxCallDuration time.Duration `yaml:"max_call_duration"`
+	// HeartbeatTimeout is the time without a sign of life after which a session
+	// is offline. A device that comes back sooner has missed nothing.
+	HeartbeatTimeout time.Duration `yaml:"heartbeat_timeout" bounds:"over heartbeat_interval"`
 
-	// SessionTTL is the time after which an offline session is dropped.
-	// Positive.
-	SessionTTL time.Duration `yaml:"session_ttl"`
+	// AbsenceTimeout is the time after which an accepted user whose devices are
+	// all offline quits an advanced call.
+	AbsenceTimeout time.Duration `yaml:"absence_timeout" bounds:"over 0"`
 
-	// Limits are those of one client connection, and of the server API.
+	// MaxCallDuration is the time after which an advanced call is ended.
+	MaxCallDuration time.Duration `yaml:"max_call_duration" bounds:"over 0"`
+
+	// SessionTTL is the time after which an offline session is dropped, as if
+	// it had logged out. A user who has none left cannot be rung.
+	SessionTTL time.Duration `yaml:"session_ttl" bounds:"over 0"`
+
+	// Limits are what devices and backends may send at most.
 	Limits Limits `yaml:"limits"`
 
-	// TLS makes the server speak TLS itself.
+	// TLS is for a server that speaks TLS itself. With neither file, put a proxy
+	// in front.
 	TLS TLS `yaml:"tls"`
 
-	// TrustedProxies are the networks whose word on a client's address is
-	// believed.
-	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// TrustedProxies are the networks (CIDRs) whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies" bounds:"networks such as 10.0.0.0/8"`
 
-	// Apps are the apps that belong to this file. Their IDs differ.
-	Apps []App `yaml:"apps"`
+	// Apps are the apps that belong to this file. Others can be made at run time
+	// by the admin API.
+	Apps []App `yaml:"apps" bounds:"no ID twice"`
 
 	// Callbacks is what holds for the callbacks of all apps.
 	Callbacks Callbacks `yaml:"callbacks"`
 
-	// Retention is how long ended calls and their deliveries are kept.
-	// Positive.
-	Retention time.Duration `yaml:"retention"`
+	// Retention is how long ended calls are kept, with their events, deliveries
+	// and attempts. What is older cannot be redelivered, nor read from the feed.
+	Retention time.Duration `yaml:"retention" bounds:"over 0"`
 
 	origin origin
 }
 
-// Limits bound what clients and backends may send.
+// Limits bound what devices and backends may send.
 type Limits struct {
-	RequestsPerSecond int `yaml:"requests_per_second"` // of one client connection, sustained, at least 1
-	Burst             int `yaml:"burst"`               // of one client connection, at once, at least 1
+	// RequestsPerSecond is how many requests a device may make on one connection.
+	// It holds over time; see burst.
+	RequestsPerSecond int `yaml:"requests_per_second" bounds:"at least 1"`
 
-	// ServerAPI is how many requests a second the backend of an app may make
-	// for each action of the server API; 0: any number. The original product
-	// allows 20.
-	ServerAPI int `yaml:"server_api"`
+	// Burst is how many of them a device may make at once.
+	Burst int `yaml:"burst" bounds:"at least 1"`
+
+	// ServerAPI is how many requests a second an app's backend may make, for
+	// each action of the server API and for the event feed. 0: any number. The
+	// original product allows 20.
+	ServerAPI int `yaml:"server_api" bounds:"at least 0"`
 }
 
-// TLS names the PEM files of a certificate chain and its key. Both or none are
-// set; Load has seen that they fit together.
+// TLS names the PEM files of a certificate chain and its key. Load has seen
+// that they fit together.
 type TLS struct {
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
+	// Cert is the file of the certificate chain, in PEM.
+	Cert string `yaml:"cert" bounds:"set with tls.key, or not at all"`
+
+	// Key is the file of the private key, in PEM.
+	Key string `yaml:"key" bounds:"set with tls.cert, or not at all"`
 }
 
 // App is a customer's app.
 type App struct {
-	// ID is not 0.
-	ID uint32 `yaml:"id"`
+	// ID is the number by which clients and backends name the app.
+	ID uint32 `yaml:"id" bounds:"1 to 4294967295" example:"1"`
 
-	// Name is for people, at most [MaxName] bytes, and may be empty.
-	Name string `yaml:"name"`
+	// Name is what people see.
+	Name string `yaml:"name" bounds:"at most 64 bytes"`
 
-	// Secret has exactly [SecretLen] printable ASCII characters. It makes
-	// login tokens and signs the server API.
-	Secret string `yaml:"secret"`
+	// Secret is what login tokens and requests of the server API are signed with,
+	// and callbacks to endpoints that have no secret of their own.
+	Secret string `yaml:"secret" bounds:"exactly 32 printable ASCII characters" example:"0123456789abcdef0123456789abcdef"`
 
-	// LoginPolicy is "single", "dual" or "multi".
-	LoginPolicy string `yaml:"login_policy"`
+	// LoginPolicy is how many devices a user may have. With single, a newer
+	// login kicks the older session; dual allows one web session beside one
+	// other; multi allows 10.
+	LoginPolicy string `yaml:"login_policy" bounds:"single, dual or multi"`
 
-	// JoinPolicy is "anyone" or "invited".
-	JoinPolicy string `yaml:"join_policy"`
+	// JoinPolicy is who may join an advanced call. That is anyone who knows its
+	// ID, or only those who were invited.
+	JoinPolicy string `yaml:"join_policy" bounds:"anyone or invited"`
 
-	// Callbacks are the endpoints of the app. Their URLs differ.
-	Callbacks []Endpoint `yaml:"callbacks"`
+	// Callbacks are the endpoints of the app, which get its callbacks.
+	Callbacks []Endpoint `yaml:"callbacks" bounds:"no URL twice"`
 }
 
 // Endpoint is a URL of the customer's backend that receives callbacks.
 type Endpoint struct {
-	// URL is absolute, http or https, without user or fragment.
-	URL string `yaml:"url"`
+	// URL is where callbacks are sent. An endpoint is known by it: another URL is
+	// another endpoint, and what was pending for the one before becomes failed.
+	URL string `yaml:"url" bounds:"http or https, at most 2048 bytes, without user and fragment" example:"https://backend.example.com/callbacks"`
 
-	// Secret signs the callbacks, at most [MaxEndpointSecret] printable ASCII
-	// characters. If it is empty, the app's secret does.
-	Secret string `yaml:"secret"`
+	// Secret is what callbacks are signed with. Empty: the app's secret, so that
+	// whoever checks callbacks could log in as anybody; a separate one is safer.
+	Secret string `yaml:"secret" bounds:"at most 256 printable ASCII characters"`
 
-	// Format is "json" or "form".
-	Format string `yaml:"format"`
+	// Format is the form of the bodies. With form they have the same fields in the
+	// same order, form-encoded.
+	Format string `yaml:"format" bounds:"json or form"`
 
-	// Events are the events to send, each once. None means the documented
-	// events of calls: see [DefaultEvents].
-	Events []string `yaml:"events"`
+	// Events are the events to send. None: the documented ones, call_create,
+	// call_cancel, call_accept, call_reject, call_timeout and call_invite. Only by
+	// name come user_action, call_received, call_join, call_quit and call_end.
+	Events []string `yaml:"events" bounds:"names of events, each once"`
 
-	// Timeout is for one attempt, from 100 ms to 60 s.
-	Timeout time.Duration `yaml:"timeout"`
+	// Timeout is how long one attempt may take.
+	Timeout time.Duration `yaml:"timeout" bounds:"100ms to 60s"`
 
-	// Retry are the pauses after failed attempts, each over 0 and at most
-	// 24 h, and at most [MaxRetries]. With none there is a single attempt.
-	Retry []time.Duration `yaml:"retry"`
+	// Retry are the pauses after failed attempts. With none there is a single
+	// attempt; a longer list keeps trying for days.
+	Retry []time.Duration `yaml:"retry" bounds:"at most 50, each over 0 and at most 24h"`
 
-	// Ordering is "first_attempt" or "strict".
-	Ordering string `yaml:"ordering"`
+	// Ordering is what the next callback of a call waits for. With
+	// first_attempt, that is the first attempt of the one before; with strict, until
+	// that is delivered or given up.
+	Ordering string `yaml:"ordering" bounds:"first_attempt or strict"`
 
-	// WhenDown is "retry" or "hold".
-	WhenDown string `yaml:"when_down"`
+	// WhenDown is what becomes of callbacks while the endpoint fails. With retry
+	// each has its own schedule; with hold they are kept without using up
+	// attempts, until the endpoint answers one of them.
+	WhenDown string `yaml:"when_down" bounds:"retry or hold"`
 }
 
 // Callbacks is what holds for the callbacks of all apps.
 type Callbacks struct {
-	// AllowNetworks are the networks, beyond public addresses, that endpoints
-	// may lie in. None lies wholly in link-local, multicast or unspecified
-	// addresses, which are never called.
-	AllowNetworks []netip.Prefix `yaml:"allow_networks"`
+	// AllowNetworks are the networks (CIDRs) beyond public addresses that
+	// endpoints may lie in.
+	AllowNetworks []netip.Prefix `yaml:"allow_networks" bounds:"never link-local, multicast or unspecified"`
 }
 
 // The limits of a configuration.
