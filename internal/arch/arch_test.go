@@ -38,14 +38,15 @@ var allowed = map[string][]string{
 		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/store", "internal/timeline",
 		"internal/trace", "internal/webhook", "protocol",
 	},
-	"internal/auth":          {},
-	"internal/peer":          {},
-	"internal/config":        {"internal/config/typo"},
-	"internal/config/typo":   {},
+	"internal/auth":        {},
+	"internal/peer":        {},
+	"internal/config":      {"internal/config/typo"},
+	"internal/config/typo": {},
+	"internal/demo":        {"protocol"},
+	"internal/bench":       {"client", "protocol", "internal/auth"},
+	"internal/certify":     {"internal/call", "internal/store", "internal/webhook", "protocol"},
+
 	"internal/config/docgen": {"internal/config"},
-	"internal/demo":          {"protocol"},
-	"internal/bench":         {"client", "protocol", "internal/auth"},
-	"internal/certify":       {"internal/call", "internal/store", "internal/webhook", "protocol"},
 }
 
 // pure packages import nothing but the standard library and the project.
