@@ -92,8 +92,9 @@ func (r *run) forgeOne() (f forgeries) {
 	return f
 }
 
-// judgeForgeries judges those: a receiver that verifies one of the signatures
-// is warned, one that verifies neither fails.
+// judgeForgeries judges those: a receiver need not verify the signature in the
+// body when it verifies the other, is warned the other way round, and fails
+// when it verifies neither.
 func (r *run) judgeForgeries(f forgeries) {
 	neither := f.bodyTaken && f.headTaken
 	const open = "none of the two signatures is verified, so whoever knows the URL can make the receiver believe anything about calls"
@@ -105,8 +106,11 @@ func (r *run) judgeForgeries(f forgeries) {
 			c.mustBeRefused(&f.body, Fail, open, fix)
 			return
 		}
-		c.mustBeRefused(&f.body, Warn, "webhook-signature is verified, and covers more, so this is safe as long as that is required of every callback",
-			"verify the field signature too if anything else posts to this URL")
+		if f.bodyTaken {
+			c.judge(Skip, "webhook-signature is verified, which covers more: the signature in the body need not be", "", "")
+			return
+		}
+		c.mustBeRefused(&f.body, Warn, "", "") // how it was refused
 	})
 	r.refusal("signature/header", "a forged webhook-signature is refused", func(c *Check) {
 		c.Exchanges = append(c.Exchanges, f.header)
