@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/store", "internal/timeline",
 		"internal/trace", "internal/webhook", "protocol",
 	},
+	"internal/adminclient": {"internal/adminapi"},
 	"internal/auth":        {},
 	"internal/peer":        {},
 	"internal/config":      {"internal/config/typo"},
@@ -54,6 +55,7 @@ var pure = []string{
 var only = map[string][]string{
 	"internal/store/sqlite": {"internal/server"},
 	"internal/server":       {"cmd/ringback"},
+	"internal/adminclient":  {"cmd/ringback"},
 	"internal/demo":         {"cmd/ringback"},
 	"internal/bench":        {"cmd/ringback"},
 	"internal/certify":      {"cmd/ringback"},
