@@ -58,6 +58,7 @@ func TestCallsShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.begin("events", "--follow", "--call", reply.CallID).stdout.expect(t, 1, "call_received")
 	if _, err := bob.Accept(t.Context(), protocol.CallAction{CallID: reply.CallID}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestCallsShow(t *testing.T) {
 		"\n  alice  accepted      called\n  bob    accepted      invited by alice\n",
 		"\nDid it ring?\n  ✓ yes    It rang: bob's device ", "\n  ✗ no     nobody was not part of the call: not registered, or logged out",
 		"\nWhat happened  ● the call  → to a device",
-		"  +0.000 s  ●     alice (on ", " s    →   call.invited was sent to bob's device ", " s    ←   bob's device ",
+		" s  ●     alice (on ", " s    →   call.invited was sent to bob's device ", " s    ←   bob's device ",
 		" s  ●     bob (on ", " s      ◆ call_create was delivered to",
 		" s    ✗   nobody could not be invited",
 	} {
