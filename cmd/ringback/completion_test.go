@@ -20,16 +20,23 @@ func TestCompletionScripts(t *testing.T) {
 func TestCompletions(t *testing.T) {
 	const noFiles = ":4"
 	for line, want := range map[string]string{
-		"tok":                 "token\tprint a login token\n" + noFiles,
-		"token --format ":     "token04\njwt\n" + noFiles,
-		"serve --log-level ":  "debug\ninfo\nwarn\nerror\n" + noFiles,
-		"serve --log-format=": "text\njson\n" + noFiles,
-		"token --user ":       noFiles,
-		"check ":              noFiles,
-		"check --config ":     "yaml\nyml\n:8",
-		"serve --data-dir ":   ":16",
-		"completion ":         "bash\nzsh\nfish\npowershell\n" + noFiles,
-		"help tok":            "token\tprint a login token\n" + noFiles,
+		"tok":                             "token\tprint a login token\n" + noFiles,
+		"token --format ":                 "token04\njwt\n" + noFiles,
+		"serve --log-level ":              "debug\ninfo\nwarn\nerror\n" + noFiles,
+		"serve --log-format=":             "text\njson\n" + noFiles,
+		"token --user ":                   noFiles,
+		"check ":                          noFiles,
+		"check --config ":                 "yaml\nyml\n:8",
+		"serve --data-dir ":               ":16",
+		"calls list --state ":             "live\nended\n" + noFiles,
+		"deliveries list --status ":       "pending\ndelivered\nfailed\n" + noFiles,
+		"apps rotate 7 ":                  "app\ncallback\n" + noFiles,
+		"endpoints update 3 --when-down ": "retry\nhold\n" + noFiles,
+		"calls show ":                     noFiles,
+		"trigger ":                        strings.Join(eventNames(), "\n") + "\n" + noFiles,
+		"listen --event ":                 strings.Join(eventNames(), "\n") + "\nall\n" + noFiles,
+		"completion ":                     "bash\nzsh\nfish\npowershell\n" + noFiles,
+		"help tok":                        "token\tprint a login token\n" + noFiles,
 	} {
 		words := strings.Split(line, " ")
 		status, stdout, _ := ringback(t, nil, append([]string{"__complete"}, words...)...)

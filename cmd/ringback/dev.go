@@ -130,6 +130,10 @@ func (d *devServer) greet() {
 	if d.kept {
 		data = d.dir
 	}
+	server := ""
+	if d.address != devListen {
+		server = "\n  export RINGBACK_SERVER=http://" + d.address
+	}
 	fmt.Fprintf(d.out, `Ringback is ringing. Everything here is for this machine only.
 
   Open        http://%[1]s/   two phones and an inbox of callbacks
@@ -137,11 +141,17 @@ func (d *devServer) greet() {
   App         %[2]d
   Secret      %[3]s
   Token       ringback token --app %[2]d --secret %[3]s --user alice
+  Admin API   http://%[1]s/admin/v1/openapi.json
   Metrics     http://%[1]s/metrics
   Data        %[4]s
 
+In another terminal:%[5]s
+  ringback listen --forward http://127.0.0.1:9000/callbacks   callbacks, live, and on to your backend
+  ringback trigger call_accept                                a made-up one
+  ringback calls list                                         then: ringback calls show ID
+
 Ctrl-C stops it.
-`, d.address, devApp, d.secret, data)
+`, d.address, devApp, d.secret, data, server)
 }
 
 // arrived prints a callback that reached the page's receiver.

@@ -83,7 +83,7 @@ func testExample(t *testing.T, c *cobra.Command, line string) {
 		words = words[:end]
 	}
 	found, rest, err := newRoot(new(env)).Find(words)
-	if err == nil && (found.CommandPath() == c.CommandPath() || !c.HasParent()) {
+	if err == nil && (found == c || strings.HasPrefix(found.CommandPath()+" ", c.CommandPath()+" ")) {
 		found.InitDefaultHelpFlag()
 		err = found.ParseFlags(rest)
 	} else if err == nil {

@@ -55,9 +55,18 @@ func newRoot(e *env) *cobra.Command {
 		inGroup(groupDevelop,
 			newDevCommand(e),
 			newTokenCommand(e),
+			newListenCommand(e),
+			newTriggerCommand(e),
 			newCertifyCommand(e),
 		),
 		inGroup(groupOperate,
+			newCallsCommand(e),
+			newDeliveriesCommand(e),
+			newEventsCommand(e),
+			newAppsCommand(e),
+			newEndpointsCommand(e),
+			newUsersCommand(e),
+			newAuditCommand(e),
 			newBenchCommand(e),
 		),
 		[]*cobra.Command{
@@ -162,7 +171,10 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		}
 	}
 	meant := typo.Closest(name, names)
-	if meant == "" { // the beginning of a name, or another word for it
+	if begun := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, name) }); begun >= 0 {
+		meant = names[begun]
+	}
+	if meant == "" { // another word for it
 		for _, s := range cmd.SuggestionsFor(name) {
 			meant = s
 			break

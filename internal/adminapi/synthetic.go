@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -43,6 +44,10 @@ func sample(event string, now call.Instant) any {
 	}
 	return nil
 }
+
+// Fields gives made-up fields of a callback event, as a pointer to a struct of
+// package protocol; nil: there is no such event.
+func Fields(event string) any { return sample(event, call.At(time.Now())) }
 
 // synthetic makes the event of a trigger, with the given fields in the place
 // of made-up ones.

@@ -15,9 +15,13 @@ import (
 const envPrefix = "RINGBACK_"
 
 // notSetting reports whether a variable that begins with [envPrefix] is none
-// of ours.
+// of the server's: commands read it, or tests.
 func notSetting(name string) bool {
-	return strings.HasPrefix(name, "RINGBACK_TEST_") || name == "RINGBACK_SECRET"
+	switch name {
+	case "RINGBACK_SECRET", "RINGBACK_CALLBACK_SECRET", "RINGBACK_SERVER":
+		return true
+	}
+	return strings.HasPrefix(name, "RINGBACK_TEST_")
 }
 
 // step is one part of the way from a configuration to a setting: the name of

@@ -60,7 +60,7 @@ func compare(t *testing.T, got, want *Config) {
 }
 
 func TestLoadDefaults(t *testing.T) {
-	compare(t, load(t, "", "HOME=/root", "RINGBACK_TEST_POSTGRES=x", "RINGBACK_SECRET=x"), Default())
+	compare(t, load(t, "", "HOME=/root", "RINGBACK_TEST_POSTGRES=x", "RINGBACK_SECRET=x", "RINGBACK_CALLBACK_SECRET=x", "RINGBACK_SERVER=x"), Default())
 	for _, text := range []string{"", "# nothing\n", "---\n", "~\n", "apps:\ntls:\ntrusted_proxies:\n"} {
 		compare(t, load(t, write(t, text)), Default())
 	}
