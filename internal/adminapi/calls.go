@@ -22,6 +22,7 @@ func (a *API) registerCalls() {
 	tags := []string{"Calls"}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-calls", Method: http.MethodGet, Path: Path + "/calls", Summary: "Search the calls, the newest first", Tags: tags,
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct {
 		App     uint32 `query:"app"`
 		User    string `query:"user" doc:"Is or was part of it; needs app"`
@@ -63,7 +64,7 @@ func (a *API) registerCalls() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-call", Method: http.MethodGet, Path: Path + "/calls/{call}", Summary: "Show a call and its story", Tags: tags,
 		Description: "What happened, what was sent to which device and whether it was confirmed, the callbacks and their attempts; and for everybody whether it rang, and if not, why.",
-		Errors:      []int{http.StatusNotFound},
+		Errors:      []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *CallInput) (*output[CallDetail], error) {
 		id, err := parseCall(in.Call)
 		if err != nil {
