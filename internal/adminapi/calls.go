@@ -96,17 +96,12 @@ func (a *API) registerCalls() {
 	})
 }
 
-// record reads everything that is known of a call.
+// record reads everything that is known of a call. What follows from something
+// else is read before it, so that a call which goes on meanwhile has no
+// consequence without its cause.
 func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) {
 	a.FlushTraces(ctx)
-	rec, err := a.Store.Call(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	r := &timeline.Record{Call: rec.Call}
-	if r.Events, err = a.Store.EventsOf(ctx, id); err != nil {
-		return nil, err
-	}
+	r := new(timeline.Record)
 	parts, err := a.Store.TraceOf(ctx, id)
 	if err != nil {
 		return nil, err
@@ -118,11 +113,11 @@ func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) 
 		}
 		r.Trace = append(r.Trace, entries...)
 	}
-	urls, err := a.urls(ctx)
+	deliveries, err := a.Store.DeliveriesOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := a.Store.DeliveriesOf(ctx, id)
+	urls, err := a.urls(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +128,14 @@ func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) 
 		}
 		r.Deliveries = append(r.Deliveries, timeline.Delivery{Delivery: d, URL: urls[d.Endpoint], Attempts: attempts})
 	}
+	if r.Events, err = a.Store.EventsOf(ctx, id); err != nil {
+		return nil, err
+	}
+	rec, err := a.Store.Call(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r.Call = rec.Call
 	return r, nil
 }
 
