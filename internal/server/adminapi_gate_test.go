@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -108,6 +109,50 @@ func TestWrongTokensAreLimited(t *testing.T) {
 			t.Fatalf("right tokens count as wrong ones: HTTP %d", got)
 		}
 	}
+}
+
+// TestEveryOperationNeedsTheToken: no operation answers without it, nor does
+// the description; what they say is described.
+func TestEveryOperationNeedsTheToken(t *testing.T) {
+	a := serveAdmin(t, func(c *config.Config, _ *Options) {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	address, operations := 0, 0
+	try := func(method, path string) (*http.Response, []byte) {
+		req, err := http.NewRequestWithContext(t.Context(), method, a.url+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address++ // so that nothing is refused for its number
+		req.Header.Set("X-Forwarded-For", fmt.Sprintf("192.0.2.%d", address))
+		req.Header.Set("Authorization", "Bearer wrong")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s %s: HTTP %d %s", method, path, resp.StatusCode, text)
+		}
+		return resp, text
+	}
+	for path, item := range a.doc.doc["paths"].(object) {
+		path = regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(path, "1")
+		for method := range item.(object) {
+			resp, text := try(strings.ToUpper(method), path)
+			a.doc.check(t, strings.ToUpper(method), resp, text)
+			operations++
+		}
+	}
+	if operations < 25 {
+		t.Errorf("there are only %d operations", operations)
+	}
+	try(http.MethodGet, adminapi.Path+"/openapi.json")
+	try(http.MethodGet, adminapi.Path+"/nothing")
 }
 
 // TestWrongTokensInANetwork: somebody who has a whole network of IPv6
