@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -300,5 +301,28 @@ func TestWhyItDidNotRing(t *testing.T) {
 	}
 	if last := ended.Timeline[len(ended.Timeline)-1]; ended.Outcome != "caller_cancel" || ended.State != "ended" || last.AtMS < ended.EndedAtMS {
 		t.Errorf("the call is %+v", ended)
+	}
+}
+
+// TestUsersOfAnyName: every valid ID can be looked up in a path.
+func TestUsersOfAnyName(t *testing.T) {
+	a := serveAdmin(t, nil)
+	c := newCaller(t, a.url)
+	ids := []string{" !#$%&()+-:;<=.>?@[]^_{}|~", "%2e", "a%20b", "?x=1", "...", "sessions", ".", ".."}
+	for _, id := range ids {
+		c.post(0, "UserRegister", serverapi.UserRegister{UserInfo: []serverapi.UserInfo{{UserID: id}}})
+		path := "/apps/1/users/" + strings.ReplaceAll(url.PathEscape(id), ".", "%2E")
+		resp, text := a.send(http.MethodGet, adminapi.Path+path, nil)
+		var u adminapi.UserDetail
+		if err := json.Unmarshal(text, &u); err != nil || resp.StatusCode != http.StatusOK || u.UserID != id || u.Presence != "registered" {
+			t.Errorf("%q: HTTP %d %s", id, resp.StatusCode, text)
+		}
+		got := get[adminapi.Page[adminapi.User]](a, "/apps/1/users?prefix="+url.QueryEscape(id))
+		if len(got.Items) == 0 || got.Items[0].UserID != id {
+			t.Errorf("the prefix %q finds %+v", id, got)
+		}
+		if resp, text := a.send(http.MethodDelete, adminapi.Path+path+"/sessions", nil); resp.StatusCode != http.StatusOK {
+			t.Errorf("kicking %q: HTTP %d %s", id, resp.StatusCode, text)
+		}
 	}
 }
