@@ -10,6 +10,8 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -104,10 +106,32 @@ func New(o Options) *API {
 	a.registerUsers()
 	a.registerEvents()
 	a.registerAudit()
+	a.describeGate()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is no "+r.Method+" "+r.URL.Path+"; "+Path+"/openapi.json lists what there is")
 	})
 	return a
+}
+
+// describeGate adds the answers of the gate to every operation.
+func (a *API) describeGate() {
+	doc := a.huma.OpenAPI()
+	schema := doc.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "ErrorModel")
+	statuses := []int{http.StatusUnauthorized, http.StatusTooManyRequests}
+	if a.Open {
+		statuses = []int{http.StatusForbidden}
+	}
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+			for _, status := range statuses {
+				if op != nil {
+					op.Responses[strconv.Itoa(status)] = &huma.Response{
+						Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+					}
+				}
+			}
+		}
+	}
 }
 
 // ServeHTTP lets a request in, or refuses it.
@@ -137,6 +161,9 @@ func spellOut(_ huma.Context, _ string, v any) (any, error) {
 	sentences := make([]string, len(problem.Errors))
 	for i, e := range problem.Errors {
 		sentences[i] = strings.TrimPrefix(e.Location+": ", ": ") + e.Message
+		if problem.Status == http.StatusBadRequest && e.Location == "body" {
+			sentences[i] = "the body is not JSON: " + e.Message
+		}
 	}
 	problem.Detail = strings.Join(sentences, "; ")
 	return problem, nil

@@ -19,6 +19,7 @@ type AppInput struct {
 func (a *API) registerApps() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-apps", Method: http.MethodGet, Path: Path + "/apps", Summary: "List the apps", Tags: []string{"Apps"},
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *PageInput) (*output[Page[App]], error) {
 		after, err := decodeCursor[uint32]("apps", in.Cursor)
 		if err != nil {
@@ -41,7 +42,7 @@ func (a *API) registerApps() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "create-app", Method: http.MethodPost, Path: Path + "/apps", Summary: "Make an app", Tags: []string{"Apps"},
-		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
+		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusBadRequest, http.StatusConflict},
 	}, func(ctx context.Context, in *struct{ Body NewApp }) (*output[AppSecrets], error) {
 		app, err := a.Registry.Create(ctx, registry.NewApp(in.Body), by(ctx))
 		if err != nil {
@@ -65,7 +66,7 @@ func (a *API) registerApps() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "update-app", Method: http.MethodPatch, Path: Path + "/apps/{app}", Summary: "Change an app", Tags: []string{"Apps"},
-		Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
 		AppInput
 		Body AppChange
@@ -82,7 +83,7 @@ func (a *API) registerApps() {
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: Path + "/apps/{app}/rotate", Summary: "Replace a secret of an app",
 		Description: "The secret before counts too until the overlap ends: login tokens and server API requests are accepted with both; " +
 			"callbacks carry one webhook-signature for each, and the signature in their body stays that of the old one until then.",
-		Tags: []string{"Apps"}, Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Tags: []string{"Apps"}, Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
 		AppInput
 		Body Rotation

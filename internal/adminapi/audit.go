@@ -10,6 +10,7 @@ import (
 func (a *API) registerAudit() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-audit", Method: http.MethodGet, Path: Path + "/audit", Summary: "List what operators did, the newest first", Tags: []string{"Audit"},
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *PageInput) (*output[Page[Audit]], error) {
 		before, err := decodeCursor[int64]("audit", in.Cursor)
 		if err != nil {

@@ -22,6 +22,7 @@ func (a *API) registerCalls() {
 	tags := []string{"Calls"}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-calls", Method: http.MethodGet, Path: Path + "/calls", Summary: "Search the calls, the newest first", Tags: tags,
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct {
 		App     uint32 `query:"app"`
 		User    string `query:"user" doc:"Is or was part of it; needs app"`
@@ -63,7 +64,7 @@ func (a *API) registerCalls() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-call", Method: http.MethodGet, Path: Path + "/calls/{call}", Summary: "Show a call and its story", Tags: tags,
 		Description: "What happened, what was sent to which device and whether it was confirmed, the callbacks and their attempts; and for everybody whether it rang, and if not, why.",
-		Errors:      []int{http.StatusNotFound},
+		Errors:      []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *CallInput) (*output[CallDetail], error) {
 		id, err := parseCall(in.Call)
 		if err != nil {
@@ -95,17 +96,12 @@ func (a *API) registerCalls() {
 	})
 }
 
-// record reads everything that is known of a call.
+// record reads everything that is known of a call. What follows from something
+// else is read before it, so that a call which goes on meanwhile has no
+// consequence without its cause.
 func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) {
 	a.FlushTraces(ctx)
-	rec, err := a.Store.Call(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	r := &timeline.Record{Call: rec.Call}
-	if r.Events, err = a.Store.EventsOf(ctx, id); err != nil {
-		return nil, err
-	}
+	r := new(timeline.Record)
 	parts, err := a.Store.TraceOf(ctx, id)
 	if err != nil {
 		return nil, err
@@ -117,11 +113,11 @@ func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) 
 		}
 		r.Trace = append(r.Trace, entries...)
 	}
-	urls, err := a.urls(ctx)
+	deliveries, err := a.Store.DeliveriesOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	deliveries, err := a.Store.DeliveriesOf(ctx, id)
+	urls, err := a.urls(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +128,14 @@ func (a *API) record(ctx context.Context, id call.ID) (*timeline.Record, error) 
 		}
 		r.Deliveries = append(r.Deliveries, timeline.Delivery{Delivery: d, URL: urls[d.Endpoint], Attempts: attempts})
 	}
+	if r.Events, err = a.Store.EventsOf(ctx, id); err != nil {
+		return nil, err
+	}
+	rec, err := a.Store.Call(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r.Call = rec.Call
 	return r, nil
 }
 

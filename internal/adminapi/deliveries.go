@@ -34,6 +34,7 @@ func (a *API) registerDeliveries() {
 	tags := []string{"Deliveries"}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: Path + "/deliveries", Summary: "Search the deliveries, the newest first", Tags: tags,
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct {
 		FilterInput
 		PageInput
@@ -66,7 +67,7 @@ func (a *API) registerDeliveries() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: Path + "/deliveries/{delivery}", Summary: "Show a delivery with its attempts", Tags: tags,
-		Errors: []int{http.StatusNotFound},
+		Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *DeliveryInput) (*output[DeliveryDetail], error) {
 		d, err := a.delivery(ctx, in.Delivery)
 		if err != nil {
@@ -82,11 +83,14 @@ func (a *API) registerDeliveries() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: Path + "/deliveries/{delivery}/redeliver", Summary: "Deliver once more",
 		Description: "A finished delivery becomes pending with a fresh schedule, and its attempts go on counting. One that waits for its next attempt is attempted now.",
-		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *DeliveryInput) (*output[Delivery], error) {
 		d, err := a.delivery(ctx, in.Delivery)
 		if err != nil {
 			return nil, a.fail(err, "delivery")
+		}
+		if _, _, there := a.Registry.Endpoint(d.Endpoint); !there {
+			return nil, huma.Error409Conflict("its endpoint was removed: there is nowhere to deliver it to")
 		}
 		if err := a.redeliver(ctx, by(ctx).Audit("delivery.redeliver", "delivery "+in.Delivery, struct{}{}), d); err != nil {
 			return nil, a.fail(err, "delivery")
@@ -103,7 +107,7 @@ func (a *API) registerDeliveries() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "redeliver-call", Method: http.MethodPost, Path: Path + "/calls/{call}/redeliver", Summary: "Deliver all callbacks of a call once more",
-		Tags: tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
+		Tags: tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
 		CallInput
 		Endpoint int64 `query:"endpoint" doc:"Only to this one"`
@@ -157,6 +161,9 @@ func (f DeliveryFilter) query() (store.DeliveryQuery, error) {
 		}
 		q.Call = id
 	}
+	if err := checkEvents(f.Event); err != nil {
+		return q, err
+	}
 	from, err1 := parseTime("from", f.From)
 	until, err2 := parseTime("until", f.Until)
 	if err := errors.Join(err1, err2); err != nil {
@@ -166,7 +173,7 @@ func (f DeliveryFilter) query() (store.DeliveryQuery, error) {
 		q.From = store.EventIDAt(from)
 	}
 	if until != 0 {
-		q.Until = store.EventIDAt(until)
+		q.Until = max(store.EventIDAt(until), 1) // 0 would leave it open
 	}
 	return q, nil
 }
@@ -181,7 +188,8 @@ func (a *API) delivery(ctx context.Context, id string) (*store.Delivery, error) 
 }
 
 // redeliver makes deliveries pending that are finished, and hastens those that
-// are pending. What they are afterwards is noted in them.
+// are pending; those of endpoints that were removed stay as they are. What
+// they are afterwards is noted in them.
 func (a *API) redeliver(ctx context.Context, audit *store.Audit, list ...*store.Delivery) error {
 	if err := a.Store.AddAudit(ctx, audit); err != nil {
 		return err
@@ -204,13 +212,7 @@ func (a *API) redeliver(ctx context.Context, audit *store.Audit, list ...*store.
 			*d = *m
 			continue
 		}
-		if d.State != store.Pending {
-			if _, _, there := a.Registry.Endpoint(d.Endpoint); !there && len(list) == 1 {
-				return huma.Error409Conflict("its endpoint was removed: there is nowhere to deliver it to")
-			}
-			continue
-		}
-		if a.Deliverer.Hasten(d.Key()) {
+		if d.State == store.Pending && a.Deliverer.Hasten(d.Key()) {
 			d.Due = now
 		}
 	}

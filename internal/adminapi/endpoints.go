@@ -24,7 +24,7 @@ func (a *API) registerEndpoints() {
 	tags := []string{"Endpoints"}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "create-endpoint", Method: http.MethodPost, Path: Path + "/apps/{app}/endpoints", Summary: "Give an app another endpoint",
-		Tags: tags, DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Tags: tags, DefaultStatus: http.StatusCreated, Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
 		AppInput
 		Body NewEndpoint
@@ -56,7 +56,7 @@ func (a *API) registerEndpoints() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "update-endpoint", Method: http.MethodPatch, Path: Path + "/endpoints/{endpoint}", Summary: "Change an endpoint",
 		Description: "The URL cannot be changed, for an endpoint is known by it: make another one.",
-		Tags:        tags, Errors: []int{http.StatusNotFound, http.StatusConflict},
+		Tags:        tags, Errors: []int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *struct {
 		EndpointInput
 		Body EndpointSettings
@@ -104,10 +104,10 @@ func (a *API) registerEndpoints() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "test-endpoint", Method: http.MethodPost, Path: Path + "/endpoints/{endpoint}/test", Summary: "Send an endpoint a synthetic callback",
 		Description: "Really signed, through the real deliverer and into the log, whether or not the endpoint asks for that event. It carries Ringback-Test: true.",
-		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
+		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
 		EndpointInput
-		Body Trigger `required:"false"`
+		Body *Trigger
 	},
 	) (*output[Triggered], error) {
 		app, e, ok := a.Registry.Endpoint(store.EndpointID(in.Endpoint))

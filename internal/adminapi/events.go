@@ -2,8 +2,10 @@ package adminapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,6 +27,27 @@ type EventFilter struct {
 	Call  string   `query:"call"`
 }
 
+// check says what is wrong with a filter.
+func (f *EventFilter) check() error {
+	if f.Call != "" {
+		if _, err := parseCall(f.Call); err != nil {
+			return err
+		}
+	}
+	return checkEvents(f.Event...)
+}
+
+// checkEvents says which name is not that of an event; "" is any.
+func checkEvents(names ...string) error {
+	known := append(config.DefaultEvents(), config.ExtraEvents()...)
+	for _, name := range names {
+		if name != "" && !slices.Contains(known, name) {
+			return huma.Error400BadRequest(fmt.Sprintf("%.40q is not an event; the events are %s", name, strings.Join(known, ", ")))
+		}
+	}
+	return nil
+}
+
 func (f *EventFilter) matches(ev *store.Event) bool {
 	return (len(f.Event) == 0 || slices.Contains(f.Event, ev.Name)) && (f.Call == "" || ev.Call.String() == f.Call)
 }
@@ -42,6 +65,7 @@ func (a *API) registerEvents() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: Path + "/events", Summary: "Read events in order", Tags: tags,
 		Description: "Every event, whether or not an endpoint is subscribed. Nothing is skipped by going on from the cursor.",
+		Errors:      []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct {
 		EventFilter
 		After string `query:"after" doc:"A cursor, or latest; default: the oldest event that is kept"`
@@ -49,6 +73,9 @@ func (a *API) registerEvents() {
 		Wait  int    `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait for an event when there is none"`
 	},
 	) (*output[EventPage], error) {
+		if err := in.check(); err != nil {
+			return nil, err
+		}
 		after, err := a.place(ctx, in.App, in.After)
 		if err != nil {
 			return nil, a.fail(err, "event")
@@ -76,10 +103,10 @@ func (a *API) registerEvents() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "trigger", Method: http.MethodPost, Path: Path + "/apps/{app}/trigger", Summary: "Send a synthetic event to an app's endpoints",
 		Description: "Really signed, through the real deliverer and into the log, to the endpoints that ask for that event and to whoever listens. It carries Ringback-Test: true, and no call knows of it.",
-		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusNotFound},
+		Tags:        tags, DefaultStatus: http.StatusAccepted, Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
 		AppInput
-		Body Trigger `required:"false"`
+		Body *Trigger
 	},
 	) (*output[Triggered], error) {
 		app, ok := a.Registry.App(in.App)
@@ -162,9 +189,12 @@ func viewEvents(e *registry.Endpoint) []string {
 
 // trigger makes a synthetic event for those endpoints of an app that want it,
 // or for one only.
-func (a *API) trigger(ctx context.Context, app *registry.App, in Trigger, wants func(string, *registry.Endpoint) bool, only store.EndpointID) (*Triggered, error) {
+func (a *API) trigger(ctx context.Context, app *registry.App, in *Trigger, wants func(string, *registry.Endpoint) bool, only store.EndpointID) (*Triggered, error) {
 	now := call.At(time.Now())
-	ev, err := synthetic(in, now)
+	if in == nil {
+		in = new(Trigger)
+	}
+	ev, err := synthetic(*in, now)
 	if err != nil {
 		return nil, err
 	}

@@ -56,37 +56,49 @@ func (g *gate) check(r *http.Request) *refusal {
 	if g.o.Open {
 		return checkLocal(r)
 	}
-	address := peer.Address(r, g.o.TrustedProxies)
-	if !g.mayTry(address) {
-		return &refusal{http.StatusTooManyRequests, "too many wrong tokens came from this address: wait a minute"}
-	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	got := sha256.Sum256([]byte(strings.TrimSpace(token))) // so that the comparison tells nothing of the length
-	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], g.want[:]) == 1 {
+	right := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], g.want[:]) == 1
+	address := peer.Address(r, g.o.TrustedProxies)
+	switch tooMany := g.count(network(address), right); {
+	case tooMany:
+		return &refusal{http.StatusTooManyRequests, "too many wrong tokens came from this address: wait a minute"}
+	case right:
 		return nil
 	}
 	detail := "the bearer token is wrong: it must be the admin_token of the configuration"
 	if r.Header.Get("Authorization") == "" {
 		detail = "there is no token: send the admin_token of the configuration, as Authorization: Bearer …"
 	}
-	g.failed(address)
 	g.o.Logger.Warn("an admin request was refused", "remote", address, "path", r.URL.Path)
 	return &refusal{http.StatusUnauthorized, detail}
 }
 
-// mayTry reports whether an address has not sent too many wrong tokens.
-func (g *gate) mayTry(address string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	l := g.wrong[address]
-	return l == nil || l.Tokens() >= 1
+// network is what counts as one address: of IPv6, what a single customer gets.
+func network(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil || addr.Is4() {
+		return address
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
 }
 
-// failed counts a wrong token.
-func (g *gate) failed(address string) {
+// count counts a token of an address, and reports whether too many wrong ones
+// came from there before; then the right one is refused as well.
+func (g *gate) count(address string, right bool) (tooMany bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l := g.wrong[address]
+	if l != nil && l.Tokens() < 1 {
+		return true
+	}
+	if right {
+		return false
+	}
 	if l == nil {
 		if len(g.wrong) >= maxAddresses {
 			g.forget()
@@ -95,6 +107,7 @@ func (g *gate) failed(address string) {
 		g.wrong[address] = l
 	}
 	l.Allow()
+	return false
 }
 
 // forget drops the addresses that have behaved for long enough, and if all

@@ -42,7 +42,7 @@ func (a *API) registerListen() {
 		Description: "Server-sent events. The first one is `ready`; each `callback` has a callback as an endpoint would get it, signed now, " +
 			"with all headers and the body byte for byte. The ID of each is a cursor: a stream that is taken up again with it misses nothing. " +
 			"Without event, the documented call_* events come; `event=all` stands for all.",
-		Tags: []string{"Events"},
+		Tags: []string{"Events"}, Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The stream", Content: map[string]*huma.MediaType{"text/event-stream": {
 				Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Callback](), true, "Callback"),
@@ -74,7 +74,8 @@ func (a *API) newStream(ctx context.Context, in *ListenInput) (*stream, error) {
 		}
 	}
 	if in.Endpoint != 0 {
-		if _, _, ok := a.Registry.Endpoint(store.EndpointID(in.Endpoint)); !ok {
+		app, _, ok := a.Registry.Endpoint(store.EndpointID(in.Endpoint))
+		if !ok || in.App != 0 && in.App != app.ID {
 			return nil, registry.ErrNotFound
 		}
 	}
@@ -84,11 +85,8 @@ func (a *API) newStream(ctx context.Context, in *ListenInput) (*stream, error) {
 	case slices.Contains(in.Event, "all"):
 		in.Event = nil
 	}
-	known := append(config.DefaultEvents(), config.ExtraEvents()...)
-	for _, name := range in.Event {
-		if !slices.Contains(known, name) {
-			return nil, huma.Error400BadRequest(fmt.Sprintf("%.40q is not an event; the events are %v, and all", name, known))
-		}
+	if err := in.check(); err != nil {
+		return nil, err
 	}
 	cursor := latest
 	for _, given := range []string{in.After, in.LastID} {

@@ -26,6 +26,7 @@ func (a *API) registerRedeliveries() {
 		OperationID: "create-redelivery", Method: http.MethodPost, Path: Path + "/redeliveries", Summary: "Redeliver everything that a search finds",
 		Description: "A job does it bit by bit, the oldest first, so that live callbacks are not held up. Jobs run one after another and go on after a restart.",
 		Tags:        tags, DefaultStatus: http.StatusAccepted,
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct{ Body NewRedelivery }) (*output[Redelivery], error) {
 		q, err := in.Body.Filter.query()
 		if err != nil {
@@ -40,6 +41,7 @@ func (a *API) registerRedeliveries() {
 
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-redeliveries", Method: http.MethodGet, Path: Path + "/redeliveries", Summary: "List the jobs, the newest first", Tags: tags,
+		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *PageInput) (*output[Page[Redelivery]], error) {
 		before, err := decodeCursor[int64]("redeliveries", in.Cursor)
 		if err != nil {

@@ -25,7 +25,7 @@ func (a *API) registerUsers() {
 	tags := []string{"Users"}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-users", Method: http.MethodGet, Path: Path + "/apps/{app}/users", Summary: "List the users of an app by ID", Tags: tags,
-		Errors: []int{http.StatusNotFound},
+		Errors: []int{http.StatusBadRequest, http.StatusNotFound},
 	}, func(ctx context.Context, in *struct {
 		AppInput
 		Prefix string `query:"prefix" doc:"Of their IDs"`
@@ -89,6 +89,13 @@ func (a *API) registerUsers() {
 		Session string `path:"session"`
 	},
 	) (*struct{}, error) {
+		sessions, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
+		if err != nil {
+			return nil, a.fail(err, "session")
+		}
+		if !slices.ContainsFunc(sessions, func(s store.Session) bool { return string(s.ID) == in.Session }) {
+			return nil, a.fail(store.ErrNotFound, "session")
+		}
 		audit := by(ctx).Audit("session.kick", userTarget(in.App, in.User), map[string]string{"session": in.Session})
 		if err := a.Store.AddAudit(ctx, audit); err != nil {
 			return nil, a.fail(err, "session")
@@ -107,12 +114,14 @@ func (a *API) registerUsers() {
 		Ended int `json:"ended"`
 	}], error,
 	) {
-		if err := a.Store.AddAudit(ctx, by(ctx).Audit("user.kick", userTarget(in.App, in.User), struct{}{})); err != nil {
-			return nil, a.fail(err, "user")
-		}
 		sessions, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
 		if err != nil {
 			return nil, a.fail(err, "user")
+		}
+		if len(sessions) > 0 {
+			if err := a.Store.AddAudit(ctx, by(ctx).Audit("user.kick", userTarget(in.App, in.User), struct{}{})); err != nil {
+				return nil, a.fail(err, "user")
+			}
 		}
 		out := new(output[struct {
 			Ended int `json:"ended"`

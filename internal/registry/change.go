@@ -29,23 +29,27 @@ type By struct {
 	Remote string // from which address
 }
 
-// Audit makes an entry of the audit log; details must encode to a JSON object
+// Audit makes an entry of the audit log; its details must encode to a JSON object
 // without secrets.
-func (b By) Audit(action, target string, details any) *store.Audit {
-	data, err := json.Marshal(details)
+func (b By) Audit(action, target string, what any) *store.Audit {
+	return &store.Audit{At: call.At(time.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: details(what)}
+}
+
+func details(what any) []byte {
+	data, err := json.Marshal(what)
 	if err != nil {
-		data = []byte("{}")
+		return []byte("{}")
 	}
-	return &store.Audit{At: call.At(time.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: data}
+	return data
 }
 
 // NewApp is what can be said of an app that is to be made; see config.App for
 // the bounds. Empty policies are the defaults.
 type NewApp struct {
-	ID          uint32 // 0: any
-	Name        string
-	LoginPolicy string
-	JoinPolicy  string
+	ID          uint32 `json:"id,omitempty"` // 0: any
+	Name        string `json:"name,omitempty"`
+	LoginPolicy string `json:"login_policy,omitempty"`
+	JoinPolicy  string `json:"join_policy,omitempty"`
 }
 
 // Create makes an app with new secrets. Errors: *InvalidError, ErrTaken.
@@ -78,9 +82,9 @@ func (r *Registry) freeID() uint32 {
 
 // AppChange says what is to change about an app; what is nil stays.
 type AppChange struct {
-	Name        *string `json:",omitempty"`
-	LoginPolicy *string `json:",omitempty"`
-	JoinPolicy  *string `json:",omitempty"`
+	Name        *string `json:"name,omitempty"`
+	LoginPolicy *string `json:"login_policy,omitempty"`
+	JoinPolicy  *string `json:"join_policy,omitempty"`
 }
 
 // Update changes an app. Errors: ErrNotFound, ErrReadOnly, *InvalidError.
@@ -144,13 +148,12 @@ func (r *Registry) AddEndpoint(ctx context.Context, id uint32, e config.Endpoint
 // UpdateEndpoint changes the settings of an endpoint, but not its URL, by
 // which it is known. Errors as of Update.
 func (r *Registry) UpdateEndpoint(ctx context.Context, id store.EndpointID, change func(*config.Endpoint), by By) (*App, *Endpoint, error) {
-	owner, before, ok := r.Endpoint(id)
+	owner, _, ok := r.Endpoint(id)
 	if !ok {
 		return nil, nil, ErrNotFound
 	}
-	after := before.Endpoint
-	change(&after)
-	app, err := r.change(ctx, owner.ID, by.Audit("endpoint.update", endpointTarget(id), loggable(&after)), func(app *App) error {
+	audit := by.Audit("endpoint.update", endpointTarget(id), nil)
+	app, err := r.change(ctx, owner.ID, audit, func(app *App) error {
 		e := app.Endpoint(id)
 		if e == nil {
 			return ErrNotFound
@@ -158,6 +161,7 @@ func (r *Registry) UpdateEndpoint(ctx context.Context, id store.EndpointID, chan
 		url := e.URL
 		change(&e.Endpoint)
 		e.URL = url
+		audit.Details = details(loggable(&e.Endpoint))
 		return nil
 	})
 	if err != nil {
@@ -256,7 +260,11 @@ func (a *App) check() []config.Problem {
 	c := config.App{ID: a.ID, Name: a.Name, Secret: a.Secret.Current, LoginPolicy: a.LoginPolicy, JoinPolicy: a.JoinPolicy}
 	problems := c.Check()
 	for i := range a.Endpoints {
-		problems = append(problems, a.Endpoints[i].Endpoint.Check()...)
+		e := &a.Endpoints[i].Endpoint
+		problems = append(problems, e.Check()...)
+		if e.Secret != "" {
+			problems = append(problems, config.Problem{Key: "secret", Message: "cannot be given to one endpoint here; the callback secret of the app signs"})
+		}
 	}
 	return problems
 }

@@ -36,29 +36,23 @@ func (e *InvalidError) Error() string { return (&config.Problems{List: e.Problem
 type Options struct {
 	Store store.Apps
 	File  []config.App // checked
-	// Changed, if set, is called after the apps have changed, and when a
-	// secret that was replaced no longer counts. Calls do not overlap.
-	Changed func()
 }
 
 // Registry knows the apps. Its methods may be called concurrently; those that
 // change something are carried out one by one.
 type Registry struct {
-	store   store.Apps
-	changed func()
-	apps    atomic.Pointer[map[uint32]*App] // replaced, never changed
+	store store.Apps
+	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
 
-	mu     sync.Mutex // of changes
-	expiry *time.Timer
-	closed bool
+	mu      sync.Mutex // of changes
+	changed func()
+	expiry  *time.Timer
+	closed  bool
 }
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, changed: o.Changed}
-	if r.changed == nil {
-		r.changed = func() {}
-	}
+	r := &Registry{store: o.Store, changed: func() {}}
 	apps, err := r.syncFile(ctx, o.File)
 	if err != nil {
 		return nil, err
@@ -73,10 +67,18 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		}
 	}
 	r.apps.Store(&apps)
+	return r, nil
+}
+
+// Watch has changed called once now, then whenever the apps have changed, and
+// until Close when a secret that was replaced no longer counts. Calls do not
+// overlap. It is called once.
+func (r *Registry) Watch(changed func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.changed = changed
 	r.awaitExpiry()
-	return r, nil
+	changed()
 }
 
 // Close stops waiting for secrets to run out.

@@ -27,12 +27,12 @@ type secretDoc struct {
 }
 
 type endpointDoc struct {
-	Format    string   `json:"format"`
-	Events    []string `json:"events,omitempty"`
-	TimeoutMS int64    `json:"timeout_ms"`
-	RetryMS   []int64  `json:"retry_ms"`
-	Ordering  string   `json:"ordering"`
-	WhenDown  string   `json:"when_down"`
+	Format   string   `json:"format"`
+	Events   []string `json:"events,omitempty"`
+	Timeout  string   `json:"timeout"` // durations are exact, as the configuration has them
+	Retry    []string `json:"retry"`
+	Ordering string   `json:"ordering"`
+	WhenDown string   `json:"when_down"`
 }
 
 // record gives the stored form of an app.
@@ -47,9 +47,9 @@ func (a *App) record() (store.ManagedApp, error) {
 	rec := store.ManagedApp{ID: a.ID, Name: a.Name, Version: a.version, Settings: settings, CreatedAt: a.CreatedAt}
 	for i := range a.Endpoints {
 		e := &a.Endpoints[i]
-		doc := endpointDoc{Format: e.Format, Events: e.Events, TimeoutMS: e.Timeout.Milliseconds(), Ordering: e.Ordering, WhenDown: e.WhenDown}
+		doc := endpointDoc{Format: e.Format, Events: e.Events, Timeout: e.Timeout.String(), Ordering: e.Ordering, WhenDown: e.WhenDown}
 		for _, d := range e.Retry {
-			doc.RetryMS = append(doc.RetryMS, d.Milliseconds())
+			doc.Retry = append(doc.Retry, d.String())
 		}
 		settings, err := json.Marshal(doc)
 		if err != nil {
@@ -75,16 +75,31 @@ func fromRecord(rec store.ManagedApp) (*App, error) {
 		if err := json.Unmarshal(stored.Settings, &doc); err != nil {
 			return nil, fmt.Errorf("decode endpoint %d of app %d: %w", stored.ID, rec.ID, err)
 		}
-		e := Endpoint{ID: stored.ID, Paused: stored.Paused, Endpoint: config.Endpoint{
-			URL: stored.URL, Format: doc.Format, Events: doc.Events, Timeout: milliseconds(doc.TimeoutMS),
-			Retry: []time.Duration{}, Ordering: doc.Ordering, WhenDown: doc.WhenDown,
-		}}
-		for _, ms := range doc.RetryMS {
-			e.Retry = append(e.Retry, milliseconds(ms))
+		e, err := doc.endpoint(stored)
+		if err != nil {
+			return nil, fmt.Errorf("decode endpoint %d of app %d: %w", stored.ID, rec.ID, err)
 		}
 		a.Endpoints = append(a.Endpoints, e)
 	}
 	return a, nil
 }
 
-func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+// endpoint gives the endpoint of a document.
+func (doc *endpointDoc) endpoint(stored store.EndpointRecord) (Endpoint, error) {
+	timeout, err := time.ParseDuration(doc.Timeout)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	e := Endpoint{ID: stored.ID, Paused: stored.Paused, Endpoint: config.Endpoint{
+		URL: stored.URL, Format: doc.Format, Events: doc.Events, Timeout: timeout,
+		Retry: []time.Duration{}, Ordering: doc.Ordering, WhenDown: doc.WhenDown,
+	}}
+	for _, text := range doc.Retry {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return Endpoint{}, err
+		}
+		e.Retry = append(e.Retry, d)
+	}
+	return e, nil
+}

@@ -84,7 +84,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 
 func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
-	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps, Changed: s.appsChanged})
+	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps})
 	if err != nil {
 		return err
 	}
@@ -124,9 +124,11 @@ func (s *Server) open(ctx context.Context) (err error) {
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,
 		})
 	}
+	s.registry.Watch(s.appsChanged)
 	s.deliverer.Start()
 	s.redeliverer.Start()
 	if err := s.engine.Start(ctx); err != nil {
+		s.registry.Close()
 		s.redeliverer.Close()
 		s.deliverer.Close(ctx)
 		return err

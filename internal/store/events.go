@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"time"
 
@@ -36,7 +37,8 @@ func (id EventID) String() string { return "evt_" + strconv.FormatInt(int64(id),
 // EventIDAt is the lowest ID of an event that became durable at the instant or
 // later, as long as the clock of the store was right.
 func EventIDAt(at call.Instant) EventID {
-	return EventID(max(int64(at-eventEpoch), 0) * 1000 << 10)
+	const most = math.MaxInt64 >> 10 / 1000 // in the year 2309
+	return EventID(min(max(int64(at-eventEpoch), 0), most) * 1000 << 10)
 }
 
 // Instant is, to the millisecond, when the event became durable; see

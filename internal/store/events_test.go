@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -42,5 +43,11 @@ func TestEventIDsAndTime(t *testing.T) {
 	}
 	if id := store.EventIDAt(0); id != 0 {
 		t.Errorf("EventIDAt of long ago is %d", id)
+	}
+	far := store.EventIDAt(call.At(time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)))
+	for _, at := range []call.Instant{call.At(time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)), math.MaxInt64} {
+		if id := store.EventIDAt(at); id <= far {
+			t.Errorf("EventIDAt of %d is %d, not after that of the year 2300", at, id)
+		}
 	}
 }

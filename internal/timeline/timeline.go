@@ -96,7 +96,7 @@ var outcomeText = map[call.Outcome]string{
 	call.OutcomeCallerLeft:  "the caller was gone",
 	call.OutcomeEnded:       "somebody ended it while it rang",
 	call.OutcomeMaxDuration: "it reached the maximum duration",
-	call.OutcomeTimeout:     "it rang out",
+	call.OutcomeTimeout:     "an invitation ran out",
 	call.OutcomeRejected:    "everybody declined",
 }
 
@@ -138,7 +138,7 @@ func transition(ev *store.Event) Entry {
 	case protocol.CallbackQuit:
 		e.Text = f.UserID + by(ev) + " left."
 	case protocol.CallbackTimeout:
-		e.Text = "Nobody answered in time: " + who + "."
+		e.Text = who + " did not answer in time."
 	case protocol.CallbackCancel:
 		e.Text = cancelText(f, ev, who)
 	case protocol.CallbackEnd:
@@ -155,7 +155,7 @@ func transition(ev *store.Event) Entry {
 func cancelText(f fields, ev *store.Event, who string) string {
 	switch {
 	case f.Reason == protocol.CancelByTimeout:
-		return "It rang out for " + who + "."
+		return "The invitations of " + who + " ran out."
 	case ev.Actor.Session == "" && ev.Actor.User != "":
 		return fmt.Sprintf("The invitations of %s were taken back, for the caller was gone, or the backend did it.", who)
 	}
@@ -218,7 +218,7 @@ func leftOutText(code call.Code) string {
 func callbacks(d Delivery) []Entry {
 	base := Entry{Lane: Callbacks, Event: d.Event, Endpoint: d.Endpoint}
 	var list []Entry
-	for _, a := range d.Attempts {
+	for i, a := range d.Attempts {
 		e := base
 		e.At, e.Attempt = a.Started.Add(a.Duration), a.Number
 		e.Name = d.Name
@@ -228,6 +228,9 @@ func callbacks(d Delivery) []Entry {
 		default:
 			e.Bad = true
 			e.Text = fmt.Sprintf("%s to %s failed, attempt %d: %s (%d ms).", d.Name, d.URL, a.Number, a.Error, a.Duration)
+			if d.State == store.Failed && i == len(d.Attempts)-1 {
+				e.Text += " It was given up."
+			}
 		}
 		list = append(list, e)
 	}

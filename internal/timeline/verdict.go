@@ -73,7 +73,7 @@ func verdict(r Record, u *call.User) Verdict {
 		}
 	}
 	v := Verdict{User: u.ID}
-	v.Rang, v.Text = seen.judge(u)
+	v.Rang, v.Text = seen.judge(u, r.Call.Active(u.ID))
 	for _, t := range seen.refused {
 		v.Text += fmt.Sprintf(" Their device %s tried to %s %s after the invitation and was refused (%d).",
 			short(t.Session), t.Event, since(u, t.At), t.Code)
@@ -82,8 +82,9 @@ func verdict(r Record, u *call.User) Verdict {
 	return v
 }
 
-// judge says whether it rang, and the sentence that says so.
-func (s *ringing) judge(u *call.User) (Rang, string) {
+// judge says whether it rang, and the sentence that says so; active: the user
+// is being rung still, or in the call.
+func (s *ringing) judge(u *call.User, active bool) (Rang, string) {
 	switch {
 	case len(s.confirmed) > 0:
 		first := s.confirmed[0]
@@ -92,6 +93,9 @@ func (s *ringing) judge(u *call.User) (Rang, string) {
 			text += ", having come back only then"
 		}
 		return RangYes, text + "."
+	case answeredOn(u) != "":
+		return RangYes, fmt.Sprintf("It got through: %s answered on the device %s, which never confirmed that it rings: "+
+			"its client does not send call.received, or not before the answer.", u.ID, short(answeredOn(u)))
 	case len(s.sent) > 0:
 		return RangMaybe, fmt.Sprintf("The invitation was sent at once to %s of %s, but none confirmed that it rings: "+
 			"its connection may have been dead already, the app frozen in the background, or its client does not send call.received.",
@@ -99,11 +103,25 @@ func (s *ringing) judge(u *call.User) (Rang, string) {
 	case len(s.caughtUp) > 0:
 		return RangMaybe, fmt.Sprintf("%s had no connected device when invited; %s came back %s later and was given the call, but did not confirm that it rings.",
 			u.ID, devices(s.caughtUp), since(u, s.caughtUp[0].At))
+	case len(s.absent) > 0 && active && u.State.Pending():
+		return RangNo, fmt.Sprintf("It has not rung so far: %s had no connected device when invited, and none has come back yet. "+
+			"Only a push notification can wake one.", u.ID)
 	case len(s.absent) > 0:
 		return RangNo, fmt.Sprintf("It did not ring: %s had no connected device when invited, and none came back in time. "+
 			"Only a push notification could have woken one.", u.ID)
 	}
 	return RangUnknown, fmt.Sprintf("Nothing is on record of what %s's devices were told.", u.ID)
+}
+
+// answeredOn is the device on which a user accepted or declined since he was
+// last invited; "": he did not, or his backend did it.
+func answeredOn(u *call.User) call.SessionID {
+	for _, d := range append(slices.Clone(u.Earlier), call.Deed{Op: u.LastOp, By: u.LastBy}) {
+		if (d.Op == call.OpAccept || d.Op == call.OpReject) && d.By != "" {
+			return d.By
+		}
+	}
+	return ""
 }
 
 // devices counts the devices of entries.
@@ -131,23 +149,33 @@ func since(u *call.User, at call.Instant) string {
 
 // ending says what became of the invitation.
 func ending(c *call.Call, u *call.User) string {
+	backend := u.LastBy == "" && (u.LastOp == call.OpAccept || u.LastOp == call.OpReject)
 	switch u.State {
 	case call.Accepted:
+		if backend {
+			return "Their backend accepted for them, through the server API."
+		}
+		if u.LastOp == call.OpJoin {
+			return "They joined."
+		}
 		return "They accepted."
 	case call.Rejected:
+		if backend {
+			return "Their backend declined for them, through the server API."
+		}
 		return "They declined."
 	case call.Quit:
 		return "They were in the call and left."
 	case call.TimedOut:
-		return fmt.Sprintf("It rang out after %d s.", c.Timeout)
+		return fmt.Sprintf("The invitation ran out after %d s.", c.Timeout)
 	case call.Cancelled, call.BeCancelled:
 		if u.CancelReason == call.CallerLeft {
-			return "It was taken back because the caller was gone."
+			return "The invitation was taken back because the caller was gone."
 		}
-		return "The caller took it back."
+		return "The caller took the invitation back."
 	}
 	if c.Live() {
-		return "It is still being rung."
+		return "The invitation still stands."
 	}
-	return "The call ended while it rang."
+	return "The call ended before they answered."
 }

@@ -78,7 +78,7 @@ func firstID(at call.Instant) call.ID {
 func possible(st *statement, q *store.CallQuery) bool {
 	ended := st.ColumnType(2) != sqlite3.NULL
 	switch {
-	case q.App != 0 && uint32(st.ColumnInt64(1)) != q.App, q.Live && ended:
+	case q.App != 0 && uint32(st.ColumnInt64(1)) != q.App, q.Live && ended, q.Ended && !ended:
 		return false
 	case q.Outcome == "", ended && st.ColumnType(3) == sqlite3.NULL:
 		return true

@@ -288,7 +288,7 @@ func searchCalls(f *fixture) {
 		f.Helper()
 		var want []*call.Call
 		for _, c := range all {
-			if (q.App == 0 || c.App == q.App) && (q.User == "" || c.User(q.User) != nil) && (!q.Live || c.Live()) &&
+			if (q.App == 0 || c.App == q.App) && (q.User == "" || c.User(q.User) != nil) && (!q.Live || c.Live()) && (!q.Ended || !c.Live()) &&
 				(q.Outcome == "" || c.Outcome() == q.Outcome) && c.CreatedAt >= q.From && (q.Until == 0 || c.CreatedAt < q.Until) {
 				want = append(want, c)
 			}
@@ -323,14 +323,14 @@ func searchCalls(f *fixture) {
 		app  uint32
 		user call.UserID
 	}{{0, ""}, {app, ""}, {app + 1, ""}, {app + 2, ""}, {app, "alice"}, {app + 1, "bob"}, {app, "carol"}, {app, "nobody"}} {
-		for _, live := range []bool{false, true} {
+		for _, is := range []struct{ live, ended bool }{{}, {live: true}, {ended: true}} {
 			for _, outcome := range append([]call.Outcome{""}, call.Outcomes...) {
 				for _, from := range []call.Instant{0, now, now + 700, now + 1877, now + 1e9} {
 					for _, until := range []call.Instant{0, now + 1, now + 1700, now + 2900, (now + 3000) / 1000 * 1000, 1 << 60} {
 						if queries++; queries%7 != 0 { // of all combinations
 							continue
 						}
-						if check(store.CallQuery{App: who.app, User: who.user, Live: live, Outcome: outcome, From: from, Until: until}) > 0 {
+						if check(store.CallQuery{App: who.app, User: who.user, Live: is.live, Ended: is.ended, Outcome: outcome, From: from, Until: until}) > 0 {
 							nonempty++
 						}
 					}
