@@ -244,6 +244,9 @@ func (r *Registry) commit(ctx context.Context, app *App, audit *store.Audit) (*A
 	switch {
 	case errors.As(err, &taken):
 		return nil, fmt.Errorf("app %d: %w", app.ID, ErrTaken)
+	case errors.Is(err, store.ErrUnknown), errors.Is(err, store.ErrConflict):
+		// What is stored may not be what is known here.
+		return nil, errors.Join(fmt.Errorf("writing app %d: %w", app.ID, err), r.reread(ctx, app.ID))
 	case err != nil:
 		return nil, fmt.Errorf("writing app %d: %w", app.ID, err)
 	}
@@ -253,6 +256,25 @@ func (r *Registry) commit(ctx context.Context, app *App, audit *store.Audit) (*A
 	slices.SortFunc(app.Endpoints, func(a, b Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	r.put(app)
 	return app, nil
+}
+
+// reread makes the stored form of an app the current one; mu is held.
+func (r *Registry) reread(ctx context.Context, id uint32) error {
+	managed, err := r.store.ManagedApps(context.WithoutCancel(ctx))
+	if err != nil {
+		return fmt.Errorf("reading the apps: %w", err)
+	}
+	for _, rec := range managed {
+		if rec.ID != id {
+			continue
+		}
+		app, err := fromRecord(rec)
+		if err != nil {
+			return err
+		}
+		r.put(app)
+	}
+	return nil
 }
 
 // check holds an app against the rules of the configuration.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -338,5 +339,35 @@ func TestConcurrentChanges(t *testing.T) {
 	f.reopen()
 	if got := f.app(id); !same(got, app) {
 		t.Errorf("after opening it again: %+v, want %+v", got, app)
+	}
+}
+
+// unsure is a store that commits and then cannot tell.
+type unsure struct{ store.Apps }
+
+func (u unsure) CommitApp(ctx context.Context, c *store.AppCommit) error {
+	if err := u.Apps.CommitApp(ctx, c); err != nil {
+		return err
+	}
+	return store.ErrUnknown
+}
+
+// After a commit whose outcome is unknown the registry knows what is stored,
+// and the next change is made to that.
+func TestUnknownCommit(t *testing.T) {
+	f := newFixture(t)
+	app := f.create(NewApp{Name: "before"})
+	f.store = unsure{f.db}
+	name := "after"
+	if _, err := f.Update(t.Context(), app.ID, AppChange{Name: &name}, who); !errors.Is(err, store.ErrUnknown) {
+		t.Fatalf("error is %v, want %v", err, store.ErrUnknown)
+	}
+	if app, _ := f.App(app.ID); app.Name != name {
+		t.Errorf("the app is known as %q, but %q is stored", app.Name, name)
+	}
+	f.store = f.db
+	name = "last"
+	if _, err := f.Update(t.Context(), app.ID, AppChange{Name: &name}, who); err != nil {
+		t.Error(err)
 	}
 }
