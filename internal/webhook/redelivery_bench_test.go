@@ -30,7 +30,8 @@ func (b *bench) fillDelivered(n int) {
 // BenchmarkLiveBesideBulkRedelivery delivers 200 live callbacks a second, first
 // alone, and then while a job redelivers 100,000 at its default pace and, in
 // another run, at the highest. The times are from an event, before its commit, to
-// the end of its first attempt.
+// the end of its first attempt; each percentile is the median of those of many
+// windows, so that a burst of something else on the machine does not count.
 func BenchmarkLiveBesideBulkRedelivery(b *testing.B) {
 	b.Run("default", func(b *testing.B) { liveBesideBulk(b, DefaultPerSecond) })
 	b.Run("highest", func(b *testing.B) { liveBesideBulk(b, MaxPerSecond) })
@@ -38,9 +39,10 @@ func BenchmarkLiveBesideBulkRedelivery(b *testing.B) {
 
 func liveBesideBulk(b *testing.B, pace int) {
 	const (
-		bulk  = 100_000
-		rate  = 200 // live ones a second
-		alone = 20 * time.Second
+		bulk   = 100_000
+		rate   = 200 // live ones a second
+		alone  = time.Minute
+		window = 5 * rate // live ones
 	)
 	var mu sync.Mutex
 	var took []time.Duration
@@ -62,22 +64,33 @@ func liveBesideBulk(b *testing.B, pace int) {
 	// live delivers until something is over, and gives the median and the 99th
 	// percentile.
 	live := func(over func() bool) (p50, p99 time.Duration) {
-		mu.Lock()
-		took = took[:0]
-		mu.Unlock()
+		var medians, tails []time.Duration
+		next := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(took) >= window/2 {
+				slices.Sort(took)
+				medians, tails = append(medians, took[len(took)/2]), append(tails, took[len(took)*99/100])
+			}
+			took = took[:0]
+		}
+		next()
+		medians, tails = nil, nil
 		tick := time.NewTicker(time.Second / rate)
 		defer tick.Stop()
 		for n := 0; ; n++ {
 			<-tick.C
 			w.d.HandOff(w.commit(1, w.ids...))
-			if n%rate == 0 && over() {
+			if n%window == window-1 {
+				next()
+			}
+			if n%rate == 0 && len(tails) > 0 && over() {
 				break
 			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		slices.Sort(took)
-		return took[len(took)/2], took[len(took)*99/100]
+		slices.Sort(medians)
+		slices.Sort(tails)
+		return medians[len(medians)/2], tails[len(tails)/2]
 	}
 	b.ResetTimer()
 	for b.Loop() {
