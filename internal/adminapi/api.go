@@ -21,6 +21,7 @@ import (
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/peer"
 	"github.com/ringback/ringback/internal/registry"
+	"github.com/ringback/ringback/internal/stats"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -56,6 +57,7 @@ type Options struct {
 	Deliverer   Deliverer
 	Redeliverer Redeliverer
 	Feed        *feed.Feed
+	Stats       *stats.Recorder
 	// HandOff passes on events that have become durable.
 	HandOff func(events []*store.Event)
 	// FlushTraces writes what is known of calls and not yet stored.
@@ -98,6 +100,7 @@ func New(o Options) *API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"bearer": {}}}
 	a.huma = humago.New(a.mux, config)
+	a.registerOverview()
 	a.registerApps()
 	a.registerEndpoints()
 	a.registerDeliveries()

@@ -57,8 +57,20 @@ func (g *gate) check(r *http.Request) *refusal {
 		return checkLocal(r)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
+	}
+	refusal := g.admit(r, token)
+	if refusal != nil && r.Header.Get("Authorization") == "" && refusal.status == http.StatusUnauthorized {
+		refusal.detail = "there is no token: send the admin_token of the configuration, as Authorization: Bearer …"
+	}
+	return refusal
+}
+
+// admit gives nil when the token of a request is right.
+func (g *gate) admit(r *http.Request, token string) *refusal {
 	got := sha256.Sum256([]byte(strings.TrimSpace(token))) // so that the comparison tells nothing of the length
-	right := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], g.want[:]) == 1
+	right := g.o.Token != "" && subtle.ConstantTimeCompare(got[:], g.want[:]) == 1
 	address := peer.Address(r, g.o.TrustedProxies)
 	switch tooMany := g.count(network(address), right); {
 	case tooMany:
@@ -66,12 +78,8 @@ func (g *gate) check(r *http.Request) *refusal {
 	case right:
 		return nil
 	}
-	detail := "the bearer token is wrong: it must be the admin_token of the configuration"
-	if r.Header.Get("Authorization") == "" {
-		detail = "there is no token: send the admin_token of the configuration, as Authorization: Bearer …"
-	}
 	g.o.Logger.Warn("an admin request was refused", "remote", address, "path", r.URL.Path)
-	return &refusal{http.StatusUnauthorized, detail}
+	return &refusal{http.StatusUnauthorized, "the bearer token is wrong: it must be the admin_token of the configuration"}
 }
 
 // network is what counts as one address: of IPv6, what a single customer gets.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ringback/ringback/internal/adminapi"
+	"github.com/ringback/ringback/internal/console"
 	"github.com/ringback/ringback/internal/serverapi"
 	"github.com/ringback/ringback/protocol"
 )
@@ -26,6 +27,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	if s.admin != nil {
 		mux.Handle(adminapi.Path+"/", s.admin)
+		mux.Handle(console.Path+"/", s.console)
 	}
 	mux.Handle("GET "+serverapi.EventsPath, s.backends.Events())
 	mux.Handle("GET "+serverapi.OpenAPIPath, serverapi.OpenAPI())

@@ -15,10 +15,12 @@ import (
 	"github.com/ringback/ringback/internal/adminapi"
 	"github.com/ringback/ringback/internal/auth"
 	"github.com/ringback/ringback/internal/config"
+	"github.com/ringback/ringback/internal/console"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/registry"
 	"github.com/ringback/ringback/internal/serverapi"
+	"github.com/ringback/ringback/internal/stats"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/sqlite"
 	"github.com/ringback/ringback/internal/trace"
@@ -59,7 +61,9 @@ type Server struct {
 	redeliverer *webhook.Redeliverer
 	feed        feed.Feed
 	backends    *serverapi.Server
-	admin       *adminapi.API // nil: it is off
+	admin       *adminapi.API    // nil: it is off
+	console     *console.Console // with it
+	stats       *stats.Recorder
 	metrics     *metrics
 	http        http.Server
 }
@@ -84,13 +88,14 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 
 func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
+	s.stats = stats.New(s.gauges)
 	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps})
 	if err != nil {
 		return err
 	}
 	s.deliverer, err = webhook.New(webhook.Options{
 		Store: s.store, Endpoints: s.endpoints(), AllowNetworks: s.config.Callbacks.AllowNetworks,
-		Logger: s.options.Logger, Version: s.options.Version, Observe: s.metrics.attempt,
+		Logger: s.options.Logger, Version: s.options.Version, Observe: s.attempted,
 	})
 	if err != nil {
 		return err
@@ -109,7 +114,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		App: s.engineApp, Logger: s.options.Logger,
 		HeartbeatTimeout: s.config.HeartbeatTimeout, AbsenceTimeout: s.config.AbsenceTimeout,
 		MaxCallDuration: s.config.MaxCallDuration, SessionTTL: s.config.SessionTTL,
-		Retention: s.config.Retention, Observe: s.metrics.transition,
+		Retention: s.config.Retention, Observe: s.moved,
 	})
 	s.devices.Serve(s.engine)
 	s.backends = serverapi.New(serverapi.Options{
@@ -118,11 +123,12 @@ func (s *Server) open(ctx context.Context) (err error) {
 	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
-			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed,
+			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
 			HandOff: callbacks{s.deliverer, &s.feed}.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: signingEndpoint,
 			Logger: s.options.Logger, Version: s.options.Version,
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,
 		})
+		s.console = console.New(console.Options{API: s.admin, Phones: s.options.OpenAdmin, Logger: s.options.Logger})
 	}
 	s.registry.Watch(s.appsChanged)
 	s.deliverer.Start()
@@ -133,6 +139,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		s.deliverer.Close(ctx)
 		return err
 	}
+	s.stats.Start()
 	s.http = http.Server{
 		Handler: s.routes(), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit,
 		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
@@ -190,10 +197,12 @@ func (s *Server) Close() error {
 	s.registry.Close()
 	s.backends.Close()
 	if s.admin != nil {
+		s.console.Close()
 		s.admin.Close()
 	}
 	note("closing connections", s.devices.Close(ctx))
 	note("stopping HTTP", s.http.Shutdown(ctx))
+	s.stats.Close()
 	s.engine.Close()
 	s.traces.Close()
 	s.redeliverer.Close()
