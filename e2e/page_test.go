@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -17,6 +18,12 @@ import (
 // browser opens a headless Chromium. Without one the test fails where
 // RINGBACK_TEST_REQUIRE names the browser, and is skipped elsewhere.
 func browser(t *testing.T) context.Context {
+	t.Helper()
+	return browserFor(t, patience)
+}
+
+// browserFor opens one for a test that takes longer.
+func browserFor(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -36,7 +43,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, patience)
+	ctx, cancel = context.WithTimeout(ctx, limit)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -38,6 +38,9 @@ func newList[T any](v *visit, filters ...string) (*list[T], error) {
 			l.Narrow = true
 		}
 	}
+	if v.r.Header.Get("HX-Trigger") == "filters" { // without the filters that are empty
+		v.w.Header().Set("HX-Push-Url", strings.TrimSuffix(v.r.URL.Path+"?"+l.Filters.Encode(), "?"))
+	}
 	if v.r.FormValue("cursor") != "" {
 		l.First = v.r.URL.Path + "?" + l.Filters.Encode()
 	}

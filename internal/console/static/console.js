@@ -55,18 +55,14 @@
         if (part) swap(part, event.data);
       });
     }
-    let first = true;
+    // The first one comes at once: what has changed since the page was
+    // rendered is not missed.
     stream.addEventListener('changed', () => {
-      // The page was rendered just before the stream began.
-      if (!first || Date.now() - loaded > 4000) {
-        for (const part of document.querySelectorAll('[hx-trigger="live-changed"]')) {
-          if (!part.querySelector('details.confirm[open]')) htmx.trigger(part, 'live-changed');
-        }
+      for (const part of document.querySelectorAll('[hx-trigger="live-changed"]')) {
+        if (!part.querySelector('details.confirm[open]')) htmx.trigger(part, 'live-changed');
       }
-      first = false;
     });
   }
-  const loaded = Date.now();
 
   function unlisten() {
     if (stream) stream.close();
