@@ -26,11 +26,10 @@ const adminToken = "admin-token-of-the-tests-0123456789"
 
 // Names and texts that would do harm where they are not escaped.
 const (
-	hostileUser = `<script>hacked=1</script>`
-	hostileName = `"><img src=x onerror=hacked=2>`
-	turnedUser  = "\u202emoc.live\u202c עברית"       // turns the direction
-	longUser    = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW" // the longest
-	astralUser  = "𝕬𝖑𝖎𝖈𝖊 📞"
+	hostileUser = `<img src=x onerror=hacked=1>` // no user ID has slashes or quotes
+	hostileName = `"><img src=x onerror=hacked=2></script>`
+	turnedName  = "\u202emoc.live\u202c עברית 𝕬𝖑𝖎𝖈𝖊 📞" // turns the direction, and has characters of four bytes
+	longUser    = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"   // the longest
 	hostileApp  = `<b onmouseover=hacked=3>App</b>`
 )
 
@@ -183,7 +182,7 @@ func (o *operator) device(app uint32, appSecret, user string, answer func(*clien
 		o.t.Fatal(err)
 	}
 	c, err := client.Dial(o.t.Context(), "http://"+o.address, client.Options{
-		AppID: app, UserID: user, UserName: "Name of " + user + hostileName, Platform: "WEB", Token: token, OnEvent: answer,
+		AppID: app, UserID: user, UserName: turnedName + hostileName, Platform: "WEB", Token: token, OnEvent: answer,
 	})
 	if err != nil {
 		o.t.Fatal(err)
