@@ -35,10 +35,12 @@ var allowed = map[string][]string{
 	"internal/ws":           {"internal/call", "internal/engine", "internal/peer", "internal/store", "internal/trace", "protocol"},
 	"internal/webhook":      {"internal/call", "internal/store", "protocol"},
 	"internal/adminapi": {
-		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/store", "internal/timeline",
+		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/stats", "internal/store", "internal/timeline",
 		"internal/trace", "internal/webhook", "protocol",
 	},
 	"internal/adminclient": {"internal/adminapi"},
+	"internal/console":     {"internal/adminapi", "internal/adminclient", "internal/config"},
+	"internal/stats":       {"internal/call"},
 	"internal/auth":        {},
 	"internal/peer":        {},
 	"internal/config":      {"internal/config/typo"},
@@ -52,7 +54,7 @@ var allowed = map[string][]string{
 
 // pure packages import nothing but the standard library and the project.
 var pure = []string{
-	"protocol", "callback", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer",
+	"protocol", "callback", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
 }
 
 // only says who may import a package; everybody else goes through its
@@ -61,7 +63,8 @@ var only = map[string][]string{
 	"internal/store/sqlite": {"internal/server"},
 	"internal/serverapi":    {"internal/server"},
 	"internal/server":       {"cmd/ringback"},
-	"internal/adminclient":  {"cmd/ringback"},
+	"internal/adminclient":  {"cmd/ringback", "internal/console"},
+	"internal/console":      {"internal/server"},
 	"internal/demo":         {"cmd/ringback"},
 	"internal/bench":        {"cmd/ringback"},
 	"internal/certify":      {"cmd/ringback"},

@@ -37,9 +37,9 @@ type Config struct {
 	// NATS is reserved for several nodes that share a store.
 	NATS string `yaml:"nats" bounds:"empty"`
 
-	// AdminToken is what requests to the admin API must carry. They carry it as a
-	// bearer token. Empty: that API is off. One of fewer than 16 characters is
-	// warned of.
+	// AdminToken is what requests to the admin API must carry, and what signs in
+	// to the console. Requests carry it as a bearer token. Empty: both are off.
+	// One of fewer than 16 characters is warned of.
 	AdminToken string `yaml:"admin_token" bounds:"printable ASCII characters without spaces"`
 
 	// HeartbeatInterval is how often the server pings a device.

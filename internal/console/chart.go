@@ -173,7 +173,7 @@ func ceiling(v float64) float64 {
 		return 1
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 2, 4, 5, 10} {
+	for _, m := range []float64{1, 2, 3, 4, 5, 6, 8, 10} {
 		if v <= m*unit {
 			return max(m*unit, min(1, unit))
 		}

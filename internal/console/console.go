@@ -161,7 +161,11 @@ func (c *Console) signedIn(h handler) http.Handler {
 			return
 		}
 		v := &visit{Console: c, w: w, r: r, session: s, api: c.client(c.API.Remote(r))}
-		if err := h(v); err != nil {
+		err := r.ParseForm() // of what cannot be read no part counts
+		if err == nil {
+			err = h(v)
+		}
+		if err != nil {
 			v.fail(err)
 		}
 	})

@@ -19,7 +19,7 @@ import (
 var functions = template.FuncMap{
 	"when":     when,
 	"clock":    clock,
-	"ms":       milliseconds[int64],
+	"ms":       shortest,
 	"took":     took,
 	"since":    func(ms int64) string { return span(time.Since(time.UnixMilli(ms))) },
 	"bdi":      bdi,
@@ -66,6 +66,15 @@ func timeElement(ms int64, class, layout string) template.HTML {
 // milliseconds is a length of time.
 func milliseconds[N int | int64 | float64](ms N) string {
 	return span(time.Duration(float64(ms) * float64(time.Millisecond)))
+}
+
+// shortest is a length of time of which no part was counted below a
+// millisecond.
+func shortest(ms int64) string {
+	if ms == 0 {
+		return "under 1 ms"
+	}
+	return milliseconds(ms)
 }
 
 // took is the time between two times; from the first to now, if the second is

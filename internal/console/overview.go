@@ -134,7 +134,7 @@ func (t *totals) tiles(o *adminapi.Overview) []tile {
 		}
 	}
 	success := tile{
-		ID: "success", Name: "Attempts that succeed", Value: percent(t.sent, t.lost), Note: fmt.Sprintf("%s of %s failed", grouped(t.lost), grouped(t.sent+t.lost)),
+		ID: "success", Name: "Callback success", Value: percent(t.sent, t.lost), Note: fmt.Sprintf("%s of %s failed", grouped(t.lost), grouped(t.sent+t.lost)),
 		Link: Path + "/callbacks",
 	}
 	if t.lost > 0 {

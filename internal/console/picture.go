@@ -86,6 +86,8 @@ func markKind(e adminapi.TimelineEntry) string {
 	switch {
 	case e.Bad:
 		return "bad"
+	case e.Lane == "callback" && e.Attempt == 0:
+		return "calm"
 	case e.Lane == "callback", e.Name == "confirmed", e.Name == "call_accept", e.Name == "call_received", e.Name == "call_join":
 		return "good"
 	case e.Lane == "device":

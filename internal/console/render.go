@@ -9,8 +9,11 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ringback/ringback/internal/adminclient"
 )
@@ -162,6 +165,8 @@ func (v *visit) fail(err error) {
 		f = failure{refusal.Status, sentence(refusal.Detail)}
 	case errors.As(err, &large):
 		f = failure{http.StatusRequestEntityTooLarge, "That is more than a form may hold."}
+	case v.r.Form == nil || errors.As(err, new(url.EscapeError)):
+		f = failure{http.StatusBadRequest, "The request cannot be read."}
 	default:
 		v.Logger.Error("a page of the console failed", "path", v.r.URL.Path, "error", err)
 	}
@@ -172,12 +177,15 @@ func (v *visit) fail(err error) {
 	v.show(f.Status, "failure", page{Title: title, Data: f}) // render has dealt with its errors
 }
 
-// sentence makes a sentence of what the API says.
+// sentence makes a sentence of what the API says. Where in a body something is
+// wrong the form shows by its names.
 func sentence(text string) string {
+	text = strings.ReplaceAll(text, "body.", "")
 	if text == "" {
 		return ""
 	}
-	text = strings.ToUpper(text[:1]) + text[1:]
+	first, size := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(first)) + text[size:]
 	if strings.HasSuffix(text, ".") {
 		return text
 	}

@@ -106,6 +106,7 @@
   document.addEventListener('htmx:sendError', () => sayGone(true));
   document.addEventListener('htmx:afterRequest', (event) => { if (event.detail.xhr && event.detail.xhr.status) sayGone(false); });
 
+  document.querySelector('.side [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   prepare(document);
   listen();
 })();
