@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/ringback/ringback/internal/adminapi"
 )
@@ -189,7 +190,11 @@ func (c *Client) KickSession(ctx context.Context, app uint32, user, session stri
 }
 
 func userPath(app uint32, user string) string {
-	return "/apps/" + number(app) + "/users/" + url.PathEscape(user)
+	segment := url.PathEscape(user)
+	if user == "." || user == ".." { // in a path they would lead elsewhere
+		segment = strings.ReplaceAll(user, ".", "%2E")
+	}
+	return "/apps/" + number(app) + "/users/" + segment
 }
 
 // Audit lists what operators did, the newest first, at most limit; 0: all.

@@ -81,7 +81,7 @@ func stacked(id, title string, a axis, format func(float64) string, lines []line
 	top = ceiling(top)
 	c := newChart(id, title, a, top, format, lines)
 	var b strings.Builder
-	open(&b, title)
+	open(&b, title, lines)
 	width := float64(chartWidth) / float64(a.steps)
 	for i := range a.steps {
 		y := float64(chartHeight)
@@ -111,7 +111,7 @@ func drawn(id, title string, a axis, format func(float64) string, lines []line) 
 	top = ceiling(top)
 	c := newChart(id, title, a, top, format, lines)
 	var b strings.Builder
-	open(&b, title)
+	open(&b, title, lines)
 	width := float64(chartWidth) / float64(a.steps)
 	for _, l := range lines {
 		var path strings.Builder
@@ -139,7 +139,12 @@ func drawn(id, title string, a axis, format func(float64) string, lines []line) 
 }
 
 // open begins a picture, with lines at a half and at the top.
-func open(b *strings.Builder, title string) {
+func open(b *strings.Builder, title string, lines []line) {
+	said := make([]string, len(lines))
+	for i, l := range lines {
+		said[i] = l.Name + " " + l.Sum
+	}
+	title += ": " + strings.Join(said, ", ")
 	fmt.Fprintf(b, `<svg class="plot" viewBox="0 0 %d %d" preserveAspectRatio="none" role="img" aria-label="%s">`,
 		chartWidth, chartHeight, template.HTMLEscapeString(title))
 	for _, y := range []float64{0.5, chartHeight / 2, chartHeight - 0.5} {

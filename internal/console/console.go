@@ -110,8 +110,13 @@ func withPath(pattern string) string {
 	return pattern
 }
 
-// Close ends the streams.
-func (c *Console) Close() { c.stop() }
+// Close ends the streams, and waits for what looks at the server for them.
+func (c *Console) Close() {
+	c.stop()
+	for _, h := range c.hubs {
+		h.wait()
+	}
+}
 
 // ServeHTTP answers for everything below Path.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {

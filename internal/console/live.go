@@ -72,6 +72,16 @@ func (h *hub) leave() {
 	}
 }
 
+// wait waits until nobody looks any more; nobody may join from then on.
+func (h *hub) wait() {
+	h.mu.Lock()
+	done := h.done
+	h.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+}
+
 // since gives what has changed since a look, the number of the latest one, and
 // what is closed at the next.
 func (h *hub) since(look int) ([]part, int, <-chan struct{}) {
@@ -148,6 +158,9 @@ func (h *hub) look(ctx context.Context) error {
 func (v *visit) live() error {
 	h := v.hubs[v.r.FormValue("window") == "24h"]
 	only := v.r.FormValue("only")
+	if v.ctx.Err() != nil {
+		return nil
+	}
 	h.join()
 	defer h.leave()
 	v.w.Header().Set("Content-Type", "text/event-stream")
@@ -161,6 +174,7 @@ func (v *visit) live() error {
 	if !send([]byte("retry: 2000\n\n")) {
 		return nil
 	}
+	defer out.SetWriteDeadline(time.Time{}) // for what comes next on the connection
 	alive := time.NewTicker(aliveEvery)
 	defer alive.Stop()
 	for seen := 0; ; {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -177,10 +178,13 @@ func (v *visit) fail(err error) {
 	v.show(f.Status, "failure", page{Title: title, Data: f}) // render has dealt with its errors
 }
 
+// inBody is how the API names a field of a body.
+var inBody = regexp.MustCompile(`\bbody\.(\w)`)
+
 // sentence makes a sentence of what the API says. Where in a body something is
 // wrong the form shows by its names.
 func sentence(text string) string {
-	text = strings.ReplaceAll(text, "body.", "")
+	text = inBody.ReplaceAllString(text, "$1")
 	if text == "" {
 		return ""
 	}

@@ -207,6 +207,10 @@ func TestConsolePages(t *testing.T) {
 	alice := dial(t, v.url, "alice")
 	defer alice.Close()
 	dial(t, v.url, "bob").Close()
+	for _, odd := range []string{".", "..", "a?b#c&d=e %2e"} {
+		defer dial(t, v.url, odd).Close()
+		v.want(http.StatusOK, "connected", http.MethodGet, "/console/users/show?app=1&user="+url.QueryEscape(odd), nil)
+	}
 	made, err := alice.Invite(t.Context(), protocol.Invite{UserIDs: []string{"bob"}})
 	if err != nil {
 		t.Fatal(err)

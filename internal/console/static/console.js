@@ -46,7 +46,10 @@
       sayGone(true);
       if (stream && stream.readyState === EventSource.CLOSED) { // it was refused: perhaps who looked is signed out
         unlisten();
-        setTimeout(listen, 5000);
+        fetch('/console/', { method: 'HEAD', redirect: 'manual' })
+          .then((answer) => { if (answer.type === 'opaqueredirect') location.reload(); })
+          .catch(() => {})
+          .finally(() => setTimeout(listen, 5000));
       }
     };
     for (const name of ['tiles', 'charts', 'trouble', 'ringing']) {
@@ -76,6 +79,24 @@
     prepare(part);
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
+
+  // What was unfolded stays so when htmx replaces the part that it is in.
+  let unfolded = [];
+  document.addEventListener('htmx:beforeSwap', (event) => {
+    const live = event.detail.requestConfig?.triggeringEvent?.type === 'live-changed';
+    if (live && event.detail.target.querySelector('details.confirm[open]')) {
+      event.detail.shouldSwap = false; // somebody is about to press a button there
+      return;
+    }
+    unfolded = [...event.detail.target.querySelectorAll('details[id]')].map((part) => [part.id, part.open]);
+  });
+  document.addEventListener('htmx:afterSwap', () => { // at once: later it could undo what somebody does
+    for (const [id, open] of unfolded) {
+      const part = document.getElementById(id);
+      if (part) part.open = open;
+    }
+    unfolded = [];
+  });
 
   document.addEventListener('visibilitychange', () => (document.hidden ? unlisten() : listen()));
   addEventListener('pagehide', unlisten);
