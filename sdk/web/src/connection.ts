@@ -261,7 +261,10 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.#since = Date.now();
     this.#watchdog = new Watchdog(
       reply.heartbeat_interval_ms || DEFAULT_HEARTBEAT,
-      () => this.#socket?.readyState === OPEN && this.#socket.send('{"op":"ping"}'),
+      (slept) => {
+        if (slept) this.#wake();
+        else if (this.#socket?.readyState === OPEN) this.#socket.send('{"op":"ping"}');
+      },
       () => this.#lose({ code: 0, reason: 'the server went silent for two heartbeats' }),
     );
     const { session_id, resumed, server_time_ms } = reply;

@@ -9,15 +9,15 @@ const LATE = 1500; // ms; a timer this late was held up, and says nothing of the
  */
 export class Watchdog {
   readonly #heartbeat: number;
-  readonly #probe: () => void;
+  readonly #probe: (slept: boolean) => void;
   readonly #dead: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #due = 0; // of the timer, by the clock of the machine
   #heard = performance.now();
   #probes = 0;
 
-  /** heartbeat is in milliseconds. */
-  constructor(heartbeat: number, probe: () => void, dead: () => void) {
+  /** heartbeat is in milliseconds. probe asks the peer; it is told whether this device has slept. */
+  constructor(heartbeat: number, probe: (slept: boolean) => void, dead: () => void) {
     this.#heartbeat = heartbeat;
     this.#probe = probe;
     this.#dead = dead;
@@ -57,7 +57,7 @@ export class Watchdog {
       this.#dead();
     } else {
       this.#probes++;
-      this.#probe();
+      this.#probe(late);
       this.#arm(late ? this.#heartbeat : this.#left(DEAD_AFTER));
     }
   }

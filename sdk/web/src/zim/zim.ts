@@ -274,7 +274,7 @@ export class ZIM {
     if (code === CloseCode.Logout) event = this.#leaving ? Success : Unregistered;
     else if (code === CloseCode.Kicked) event = KickedOut;
     else if (code === CloseCode.TokenExpired || error?.code === Code.TokenExpired) event = TokenExpired;
-    else if (code === 0) event = LoginTimeout;
+    else if (this.#refused && !error) event = LoginTimeout; // nobody answered the login
     this.#emit('connectionStateChanged', status(Disconnected, event));
     if (event === LoginInterrupted && !this.#refused) this.#emit('error', { code: error?.code ?? Code.NetworkError, message: error?.message ?? reason });
   }

@@ -11,7 +11,7 @@ import type { ConnectionEvents, ConnectionOptions } from '../../src/index.js';
 
 export const APP_ID = 1;
 const SECRET = '0123456789abcdef0123456789abcdef';
-const PATIENCE = 30_000; // ms, for what must come
+const PATIENCE = 60_000; // ms, for what must come
 
 let built: string | undefined;
 
@@ -109,6 +109,8 @@ export class Proxy {
   readonly #server: net.Server;
   readonly #pairs = new Set<[net.Socket, net.Socket]>();
   mode: 'open' | 'refuse' | 'silent' = 'open';
+  /** What the server says is swallowed. */
+  deaf = false;
   url = '';
 
   private constructor(target: number) {
@@ -123,7 +125,7 @@ export class Proxy {
       const pair: [net.Socket, net.Socket] = [near, far];
       this.#pairs.add(pair);
       near.on('data', (data) => this.mode === 'open' && far.write(data));
-      far.on('data', (data) => this.mode === 'open' && near.write(data));
+      far.on('data', (data) => this.mode === 'open' && !this.deaf && near.write(data));
       near.on('close', () => { this.#pairs.delete(pair); far.destroy(); });
       far.on('close', () => near.destroy());
     });
