@@ -69,6 +69,7 @@ func TestPage(t *testing.T) {
 	srv := start(t)
 	for path, want := range map[string]struct{ contentType, text string }{
 		"/":                 {"text/html; charset=utf-8", "<title>Ringback"},
+		"/phone?user=alice": {"text/html; charset=utf-8", "<title>Phone"},
 		"/demo/main.js":     {"text/javascript; charset=utf-8", "import"},
 		"/demo/ringback.js": {"text/javascript; charset=utf-8", "ringback.v1"},
 		"/demo/style.css":   {"text/css; charset=utf-8", "prefers-color-scheme"},
@@ -103,10 +104,13 @@ func TestSDKIsTheBuiltOne(t *testing.T) {
 // The policy of the page forbids inline script and style, so the page must
 // have none.
 func TestPageHasNothingInline(t *testing.T) {
-	_, _, page := do(t, "GET", start(t).URL+"/", "")
-	for _, inline := range []string{"<style", " style=", " onclick=", "<script>", "javascript:"} {
-		if strings.Contains(page, inline) {
-			t.Errorf("the page contains %q", inline)
+	srv := start(t)
+	for _, path := range []string{"/", "/phone"} {
+		_, _, page := do(t, "GET", srv.URL+path, "")
+		for _, inline := range []string{"<style", " style=", " onclick=", "<script>", "javascript:"} {
+			if strings.Contains(page, inline) {
+				t.Errorf("%s contains %q", path, inline)
+			}
 		}
 	}
 }

@@ -41,6 +41,11 @@ export function setData(element, data) {
   }
 }
 
+// plain writes out the characters that turn text around, as JSON does.
+export function plain(json) {
+  return json.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 // hue gives an element the colour of a user.
 export function hue(element, userID) {
   if (element.dataset.hue === userID) return;

@@ -38,7 +38,7 @@ export class Handset {
     };
     this.#parts = p;
     for (const [name, make] of Object.entries(screens)) this.#screens[name] = make(phone);
-    this.tools = h('div', { class: 'tools' });
+    this.tools = h('div', { class: 'tools' }, p.network);
     this.element = h('article', {
       class: 'device', 'data-testid': `phone-${phone.key}`, 'data-user': phone.id, 'aria-label': `${phone.label}: phone`,
     },
@@ -48,7 +48,7 @@ export class Handset {
           h('span', { class: 'speaker', 'aria-hidden': 'true' }),
           p.state),
         p.body, p.note, p.live,
-        h('div', { class: 'phone-bottom' }, p.online, p.network, p.session)),
+        h('div', { class: 'phone-bottom' }, p.online, p.session)),
       this.tools,
       this.log.element);
     hue(this.element, phone.id);

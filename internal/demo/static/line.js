@@ -1,6 +1,9 @@
 // The network of one phone. It hands the SDK ordinary WebSockets, watches the
 // frames that pass, and can be cut.
 
+const GONE = 4900; // a close code that means nothing to the server
+const LOST = { code: 1006, reason: 'there is no network' };
+
 // Line reports frames, heartbeats aside, to onFrame(way, frame); way is 'out'
 // or 'in'.
 export class Line {
@@ -20,10 +23,16 @@ export class Line {
     };
   }
 
-  // cut loses the connection, and keeps another from coming up.
+  // cut loses the connection, and keeps another from coming up. The SDK is not
+  // to see the server's answer to the close: with no network there is none.
   cut() {
     this.up = false;
-    for (const socket of this.#sockets) socket.close();
+    for (const socket of this.#sockets) {
+      const { onclose } = socket;
+      socket.onclose = socket.onmessage = null;
+      socket.close(GONE);
+      onclose?.call(socket, LOST);
+    }
   }
 
   // mend lets connections through again, and says so as a browser does.
@@ -56,7 +65,7 @@ class DeadSocket {
   onclose = null;
 
   constructor() {
-    setTimeout(() => this.onclose?.({ code: 1006, reason: 'there is no network' }));
+    setTimeout(() => this.onclose?.(LOST));
   }
 
   send() {}

@@ -6,8 +6,9 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10ff
 export class People {
   #names = new Map();
 
+  // add makes a user known; without a name he keeps the one he has.
   add(id, name) {
-    if (name) this.#names.set(id, name);
+    this.#names.set(id, name || this.#names.get(id) || id);
   }
 
   get ids() {

@@ -267,7 +267,7 @@ export class Phone {
       if (this.link.state === 'online') this.#handset.unnote('It is sent');
     } catch (error) {
       this.#handset.note(error instanceof RingbackError ? `${error.message} (${error.code})` : error.message);
-      if (this.link.state === 'online') await this.#client.sync().catch(() => {});
+      if (this.link.state === 'online') this.#client.sync().catch(() => {});
     } finally {
       this.#busy = false;
       this.#render();

@@ -58,7 +58,7 @@ export class Phones {
       h('button', {
         type: 'button', class: 'small', 'data-testid': 'second-device',
         onclick: ({ currentTarget }) => this.#try(currentTarget, () => this.add(user)),
-      }, 'Another device'),
+      }, 'Add device'),
       h('a', { class: 'small', 'data-testid': 'own-window', href: phonePath(user), target: '_blank', rel: 'noopener' }, 'Own window'));
     if (!place) phone.tools.append(h('button', { type: 'button', class: 'small', 'data-testid': 'remove', onclick: () => this.remove(phone) }, 'Remove'));
     this.all.push(phone);
