@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: build generate check test fmt vet lint race e2e setup fuzz clean
+.PHONY: build generate check test fmt vet lint race sdk e2e setup fuzz clean
 
 build:
 	$(GO) build -o bin/ringback ./cmd/ringback
@@ -30,10 +30,14 @@ race:
 setup:
 	@./scripts/setup
 
-test: setup check e2e
+test: setup check sdk e2e
 
-# The built binary from outside, the demo page in a real browser, and the
-# example receivers.
+# The web SDK by itself: types, units, and that its browser build is current.
+sdk:
+	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php} ./scripts/sdk
+
+# The built binary from outside, the demo page and the web SDK in a real
+# browser, and the example receivers.
 e2e:
 	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
 

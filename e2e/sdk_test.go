@@ -37,7 +37,7 @@ func TestSDKInNode(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "node", "scripts/test.mjs", "integration")
 	cmd.Dir = "../sdk/web"
-	cmd.Env = append(os.Environ(), "RINGBACK_BINARY="+binary)
+	cmd.Env = append(os.Environ(), "RINGBACK_TEST_BINARY="+binary)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -1,5 +1,5 @@
 // Runs the tests: of test, or of test/integration, which need a built server
-// (RINGBACK_BINARY, or else Go to build one).
+// (RINGBACK_TEST_BINARY, or else Go to build one).
 import { spawn } from 'node:child_process';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,7 @@ await build({
 });
 const files = tests.map((name) => `${to}/${name.replace(/\.ts$/, '.mjs')}`);
 const limit = kind === 'integration' ? 300_000 : 60_000;
-const run = spawn(process.execPath, ['--enable-source-maps', '--test', `--test-timeout=${limit}`, '--test-concurrency=2', ...files], {
+const run = spawn(process.execPath, ['--enable-source-maps', '--test', `--test-timeout=${limit}`, '--test-concurrency=3', ...files], {
   cwd: root, stdio: 'inherit',
 });
 run.on('exit', (code) => (process.exitCode = code ?? 1));

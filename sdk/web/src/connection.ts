@@ -235,13 +235,14 @@ export class Connection extends Emitter<ConnectionEvents> {
   }
 
   #receive(data: string): void {
-    let frame: Frame;
     try {
-      frame = JSON.parse(data) as Frame;
-    } catch {
-      this.#lose({ code: 0, reason: 'a malformed frame from the server' });
-      return;
+      this.#take(JSON.parse(data) as Frame);
+    } catch (error) {
+      this.#lose({ code: 0, reason: `a malformed frame from the server: ${error instanceof Error ? error.message : String(error)}` });
     }
+  }
+
+  #take(frame: Frame): void {
     if (this.#ready) {
       if (this.#watchdog?.heard()) this.#wake();
       this.#handle(frame);

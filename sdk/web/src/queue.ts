@@ -1,3 +1,5 @@
+import { guard } from './emitter.js';
+
 type Item = { run: () => void; shut?: never } | { run?: never; shut: boolean };
 
 /**
@@ -29,7 +31,10 @@ export class Queue {
   #pump(): void {
     if (this.#running) return;
     this.#running = true;
-    while (this.#items[0] && !this.#items[0].shut) this.#items.shift()?.run?.();
+    while (this.#items[0] && !this.#items[0].shut) {
+      const { run } = this.#items.shift() as Item;
+      if (run) guard(run);
+    }
     this.#running = false;
   }
 }

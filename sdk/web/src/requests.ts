@@ -58,7 +58,12 @@ export class Requests {
       return failed(new RingbackError(Code.TooManyRequests, `${MAX_PENDING} requests are waiting for their replies`));
     }
     const id = this.nextID();
-    const frame = JSON.stringify({ id, op, body });
+    let frame: string;
+    try {
+      frame = JSON.stringify({ id, op, body });
+    } catch (error) {
+      return failed(new RingbackError(Code.InvalidParameter, `the body of ${op} cannot be JSON: ${error instanceof Error ? error.message : error}`));
+    }
     if (frame.length > MAX_FRAME / 3 && new TextEncoder().encode(frame).length > MAX_FRAME) {
       return failed(new RingbackError(Code.InvalidParameter, `a request is over the limit of ${MAX_FRAME} bytes`));
     }

@@ -33,7 +33,12 @@ export async function socketClass(given: SocketClass | undefined): Promise<Socke
 /** Turns the URL of a server into that of its WebSocket endpoint. */
 export function endpoint(server: string): string {
   const base = (globalThis as { location?: { href: string } }).location?.href;
-  const url = new URL(server, base);
+  let url: URL;
+  try {
+    url = new URL(server, base);
+  } catch {
+    throw new Error(`the server URL ${JSON.stringify(server)} is not a URL: give one such as https://ring.example.com`);
+  }
   const scheme = { 'http:': 'ws:', 'https:': 'wss:', 'ws:': 'ws:', 'wss:': 'wss:' }[url.protocol];
   if (!scheme) throw new Error(`the server URL ${JSON.stringify(server)} must begin with http, https, ws or wss`);
   url.protocol = scheme;

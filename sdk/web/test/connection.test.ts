@@ -290,3 +290,88 @@ test('a listener that throws stops nothing', async () => {
   assert.equal(heard, 1);
   assert.equal(reported.mock.callCount(), 1);
 });
+
+test('bad input gives an error that says what is wrong', async () => {
+  for (const [server, message] of [['', /is not a URL/], ['ftp://h', /must begin with http/]] as const) {
+    const bad = new RingbackClient({ server, appID: 1, userID: 'alice', token: 't', webSocket: FakeSocket });
+    await assert.rejects(bad.connect(), { code: 6000104, message });
+  }
+  await login();
+  const loop: Record<string, unknown> = {};
+  loop['loop'] = loop;
+  await assert.rejects(client.invite({ user_ids: ['bob'], push: loop }), { code: 6000001 });
+  await assert.rejects(client.invite({ user_ids: ['bob'], extended_data: 'x'.repeat(70_000) }), { code: 6000001, message: /65536 bytes/ });
+});
+
+test('a frame that is no frame ends the connection, not the client', async () => {
+  const socket = await login();
+  socket.onmessage?.({ data: '<html>' } as never);
+  assert.equal(client.state, 'reconnecting');
+  const next = await reconnect();
+  next.welcome({ resumed: true });
+  next.event('call.invited', null);
+  next.event('of.the.future', { x: 1 });
+  next.event('call.cancelled', { call_id: '1' });
+  await settle();
+  assert.notEqual(client.state, 'idle');
+});
+
+test('connect can be aborted, and tried again', async () => {
+  client = new RingbackClient({ server: 'http://h', appID: 1, userID: 'alice', token: 't', webSocket: FakeSocket });
+  const controller = new AbortController();
+  const first = client.connect(controller.signal);
+  await settle();
+  controller.abort();
+  await assert.rejects(first, { name: 'AbortError' });
+  assert.equal(FakeSocket.last.readyState, 3);
+  const second = client.connect();
+  await assert.rejects(client.connect(), { code: 6000111 });
+  mock.timers.tick(10_000);
+  await assert.rejects(second, { code: 6000105 });
+});
+
+// A browser, as far as the SDK looks at it.
+function browser(t: { after(run: () => void): void }): { document: EventTarget & { visibilityState: string }; window: EventTarget } {
+  const fake = { document: Object.assign(new EventTarget(), { visibilityState: 'visible' }), window: new EventTarget() };
+  Object.assign(globalThis, fake);
+  t.after(() => {
+    client.close();
+    for (const name of Object.keys(fake)) delete (globalThis as Record<string, unknown>)[name];
+  });
+  return fake;
+}
+
+test('a tab that is shown again looks whether its connection is alive', async (t) => {
+  const { document, window } = browser(t);
+  const socket = await login();
+  document.visibilityState = 'hidden';
+  document.dispatchEvent(new Event('visibilitychange'));
+  assert.deepEqual(socket.ops(), ['login']);
+  document.visibilityState = 'visible';
+  document.dispatchEvent(new Event('visibilitychange'));
+  window.dispatchEvent(new Event('pageshow')); // often together
+  assert.deepEqual(socket.ops(), ['login', 'call.sync']);
+  socket.reply('call.sync', { calls: [], ended: [] });
+  await settle();
+  document.dispatchEvent(new Event('resume'));
+  assert.deepEqual(socket.ops(), ['login', 'call.sync', 'call.sync']);
+  mock.timers.tick(5_000);
+  await settle();
+  assert.equal(client.state, 'reconnecting');
+});
+
+test('a network that is back cuts the pause short', async (t) => {
+  const { window } = browser(t);
+  mock.method(Math, 'random', () => 1);
+  const socket = await login();
+  socket.fail();
+  window.dispatchEvent(new Event('online'));
+  window.dispatchEvent(new Event('online'));
+  await settle();
+  assert.equal(FakeSocket.all.length, 2);
+  FakeSocket.last.welcome({ resumed: true });
+  client.close();
+  window.dispatchEvent(new Event('online'));
+  await settle();
+  assert.equal(FakeSocket.all.length, 2, 'a closed client stays closed');
+});

@@ -16,6 +16,8 @@ beforeEach(() => {
 });
 afterEach(() => {
   zim.destroy();
+  const socket = FakeSocket.all.at(-1);
+  if (socket?.ops().includes('logout')) socket.reply('logout', {});
   mock.restoreAll();
 });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
 import { UserState } from '../../src/index.js';
 import type { ConnectionOptions } from '../../src/index.js';
-import { Device, Proxy, Server, token, until } from './server.js';
+import { Device, Proxy, Server, until } from './server.js';
 
 const devices: Device[] = [];
 const servers: Server[] = [];
@@ -107,32 +107,6 @@ test('an invitation whose reply is lost makes one call', async () => {
   assert.equal(bob.names().filter((name) => name === 'call.invited').length, 1);
   assert.equal((await bob.event('call.invited')).call_id, call_id);
   await bob.accept({ call_id });
-});
-
-test('the token runs out, and is renewed', async () => {
-  const server = await serve();
-  let made = 0;
-  const alice = await login(server.url, 'alice', { token: () => token('alice', made++ === 0 ? 31 : 3600) });
-  const bob = await login(server.url, 'bob', { token: token('bob', 31) });
-  await alice.event('token.expiring');
-  const { seconds_left } = await bob.event('token.expiring');
-  assert.ok(seconds_left <= 30);
-  assert.equal(made, 2);
-  await bob.renewToken(token('bob'));
-  await Promise.all([alice.query(), bob.query()]);
-  await assert.rejects(bob.renewToken('nonsense'), { code: 6000103 });
-});
-
-test('a token that is not renewed ends the session until there is a new one', async () => {
-  const server = await serve();
-  const alice = await login(server.url, 'alice', { token: token('alice', 32) });
-  const { code } = await until(() => alice.seen.find(([name, data]) => name === 'disconnected' && !data.will_reconnect)?.[1]);
-  assert.equal(code, 4004);
-  assert.equal(alice.state, 'idle');
-  const session = alice.sessionID;
-  alice.setToken(token('alice'));
-  const { session_id, resumed } = await alice.connect();
-  assert.deepEqual([session_id, resumed], [session, true]);
 });
 
 test('a newer login ends the older session for good', async () => {

@@ -15,9 +15,9 @@ const PATIENCE = 60_000; // ms, for what must come
 
 let built: string | undefined;
 
-// binary is the server: that of RINGBACK_BINARY, or one built for this process.
+// binary is the server: that of RINGBACK_TEST_BINARY, or one built for this process.
 function binary(): string {
-  if (process.env['RINGBACK_BINARY']) return process.env['RINGBACK_BINARY'];
+  if (process.env['RINGBACK_TEST_BINARY']) return process.env['RINGBACK_TEST_BINARY'];
   if (!built) {
     const dir = mkdtempSync(join(tmpdir(), 'ringback-sdk-bin-'));
     process.on('exit', () => execFileSync('rm', ['-rf', dir]));
