@@ -8,9 +8,10 @@ GO ?= go
 build:
 	$(GO) build -o bin/ringback ./cmd/ringback
 
-# docs/configuration.md, from the structs of internal/config.
+# docs/configuration.md, from the structs of internal/config, and the demo's copy
+# of the web SDK.
 generate:
-	$(GO) generate ./internal/config
+	$(GO) generate ./internal/config ./internal/demo
 
 check: fmt vet lint race
 

@@ -39,7 +39,7 @@ func browserFor(t *testing.T, limit time.Duration) context.Context {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
 		chromedp.WindowSize(1280, 1000))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // the cleanups still look at the page
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -52,22 +52,50 @@ func browserFor(t *testing.T, limit time.Duration) context.Context {
 type page struct {
 	t   *testing.T
 	ctx context.Context
+	url string
 }
 
 func openPage(t *testing.T) *page {
 	t.Helper()
 	dev := start(t, "dev", "--listen", "127.0.0.1:0")
-	p := &page{t, browser(t)}
-	p.do("open the page", chromedp.Navigate(dev.await(`Open +(\S+)`)))
+	p := &page{t: t, ctx: browser(t), url: dev.await(`Open +(\S+)`)}
+	p.quiet()
+	p.do("open the page", chromedp.Navigate(p.url))
 	for _, who := range []string{"alice", "bob"} {
 		p.state(who, "idle")
 	}
 	return p
 }
 
+// quiet makes the test fail if anything on the page throws, is not found or
+// breaks the content policy.
+func (p *page) quiet() {
+	const end = "the end of the test"
+	messages := chromedp.Console(p.ctx)
+	p.t.Cleanup(func() {
+		if _, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](`console.log("`+end+`") ?? true`)); err != nil {
+			p.t.Error(err)
+			return
+		}
+		for m, err := range messages {
+			if err != nil {
+				p.t.Error(err)
+			}
+			if err != nil || m.Text == end {
+				return
+			}
+			if m.Type == chromedp.ConsoleException || m.Type == chromedp.ConsoleError {
+				p.t.Errorf("the console says: %s %s", m.Type, m.Text)
+			}
+		}
+	})
+}
+
 func (p *page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
+	ctx, cancel := context.WithTimeout(p.ctx, patience/2) // the other half is for the picture
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
 		p.shot("failed")
 		p.t.Fatalf("%s: %v", what, err)
 	}
@@ -84,7 +112,7 @@ func (p *page) shot(name string) {
 		p.t.Log(err)
 		return
 	}
-	file := filepath.Join(dir, fmt.Sprintf("%s-%s.png", p.t.Name(), name))
+	file := filepath.Join(dir, fmt.Sprintf("%s-%s.png", strings.ReplaceAll(p.t.Name(), "/", "-"), name))
 	if err := os.WriteFile(file, png, 0o600); err != nil {
 		p.t.Log(err)
 	}
@@ -177,10 +205,26 @@ func TestPageRetry(t *testing.T) {
 // The page is usable in a narrow window: nothing is wider than it.
 func TestPageNarrow(t *testing.T) {
 	p := openPage(t)
-	p.do("look at it narrow", chromedp.EmulateViewport(375, 800))
-	wide, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`))
-	p.shot("narrow")
-	if err != nil || wide {
-		t.Errorf("the page is wider than a narrow window: %v, %v", wide, err)
+	p.narrow("narrow")
+}
+
+// narrow checks that nothing is wider than a narrow window.
+func (p *page) narrow(name string) {
+	p.t.Helper()
+	p.do("look at it narrow", chromedp.EmulateViewport(360, 780))
+	wide := p.is(`document.documentElement.scrollWidth > window.innerWidth`)
+	p.shot(name)
+	if wide {
+		p.t.Error("the page is wider than a narrow window")
 	}
+}
+
+// is evaluates a condition on the page.
+func (p *page) is(condition string) bool {
+	p.t.Helper()
+	yes, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](condition))
+	if err != nil {
+		p.t.Fatalf("%s: %v", condition, err)
+	}
+	return yes
 }

@@ -1,7 +1,7 @@
 // Package demo serves the first page that a newcomer sees under `ringback
-// dev`: two phones that ring each other over the client protocol, and beside
-// them an inbox that receives the callbacks, verifies them and shows them as
-// they arrive.
+// dev`: two phones that ring each other over the web SDK, more of them if
+// wanted, and beside them an inbox that receives the callbacks, verifies them
+// and shows them as they arrive. /phone is the page of one phone.
 //
 // The phones are ordinary clients and the inbox is an ordinary receiver;
 // nothing here reaches into the server. The page hands out login tokens to
@@ -24,6 +24,9 @@ import (
 	"time"
 )
 
+// static holds the web SDK too, as the file that its build gives.
+//
+//go:generate cp ../../sdk/web/dist/ringback.js static/ringback.js
 //go:embed static
 var static embed.FS
 
@@ -114,7 +117,8 @@ func New(o Options) *Demo {
 		receiver: newReceiver(inbox.announceMode),
 		closed:   make(chan struct{}),
 	}
-	d.mux.HandleFunc("GET /{$}", d.servePage)
+	d.mux.HandleFunc("GET /{$}", servePage("index.html"))
+	d.mux.HandleFunc("GET /phone", servePage("phone.html"))
 	d.mux.HandleFunc("GET /demo/{asset}", d.serveAsset)
 	d.mux.HandleFunc("GET /demo/config.json", d.serveConfig)
 	d.mux.HandleFunc("POST /demo/secret", d.serveSecret)
@@ -133,7 +137,7 @@ func (d *Demo) Close() {
 	d.closing.Do(func() { close(d.closed) })
 }
 
-// ServeHTTP answers for / and everything under /demo/. A request whose Host
+// ServeHTTP answers for /, /phone and everything under /demo/. A request whose Host
 // is not loopback is refused, so that a foreign name which resolves to this
 // machine does not reach the tokens; so is one that a page of another origin
 // causes, unless it only reads.
@@ -166,9 +170,12 @@ func loopback(hostport string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-func (d *Demo) servePage(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	http.ServeFileFS(w, r, static, "static/index.html")
+// servePage answers with a page of static.
+func servePage(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		http.ServeFileFS(w, r, static, "static/"+name)
+	}
 }
 
 func (d *Demo) serveAsset(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -67,11 +68,12 @@ func do(t *testing.T, method, url, body string, headers ...string) (int, http.He
 func TestPage(t *testing.T) {
 	srv := start(t)
 	for path, want := range map[string]struct{ contentType, text string }{
-		"/":                   {"text/html; charset=utf-8", "<title>Ringback"},
-		"/demo/main.js":       {"text/javascript; charset=utf-8", "import"},
-		"/demo/connection.js": {"text/javascript; charset=utf-8", "ringback.v1"},
-		"/demo/style.css":     {"text/css; charset=utf-8", "prefers-color-scheme"},
-		"/demo/icons.svg":     {"image/svg+xml", "<symbol"},
+		"/":                 {"text/html; charset=utf-8", "<title>Ringback"},
+		"/phone?user=alice": {"text/html; charset=utf-8", "<title>Phone"},
+		"/demo/main.js":     {"text/javascript; charset=utf-8", "import"},
+		"/demo/ringback.js": {"text/javascript; charset=utf-8", "ringback.v1"},
+		"/demo/style.css":   {"text/css; charset=utf-8", "prefers-color-scheme"},
+		"/demo/icons.svg":   {"image/svg+xml", "<symbol"},
 	} {
 		status, h, body := do(t, "GET", srv.URL+path, "")
 		if status != http.StatusOK || h.Get("Content-Type") != want.contentType || !strings.Contains(body, want.text) {
@@ -88,13 +90,27 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// The phones run on the web SDK: the very file that its users get.
+func TestSDKIsTheBuiltOne(t *testing.T) {
+	want, err := os.ReadFile("../../sdk/web/dist/ringback.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, body := do(t, "GET", start(t).URL+"/demo/ringback.js", ""); status != http.StatusOK || body != string(want) {
+		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo and commit it", status)
+	}
+}
+
 // The policy of the page forbids inline script and style, so the page must
 // have none.
 func TestPageHasNothingInline(t *testing.T) {
-	_, _, page := do(t, "GET", start(t).URL+"/", "")
-	for _, inline := range []string{"<style", " style=", " onclick=", "<script>", "javascript:"} {
-		if strings.Contains(page, inline) {
-			t.Errorf("the page contains %q", inline)
+	srv := start(t)
+	for _, path := range []string{"/", "/phone"} {
+		_, _, page := do(t, "GET", srv.URL+path, "")
+		for _, inline := range []string{"<style", " style=", " onclick=", "<script>", "javascript:"} {
+			if strings.Contains(page, inline) {
+				t.Errorf("%s contains %q", path, inline)
+			}
 		}
 	}
 }

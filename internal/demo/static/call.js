@@ -1,15 +1,10 @@
 // A call as one phone sees it: what the server said of it, which screen that
 // makes, and, at the end, the one outcome in words.
 
-// States of a user in a call.
-const ACCEPTED = 1;
-const REJECTED = 2;
-const CANCELLED = 3;
-const RECEIVED = 5;
-const TIMEOUT = 6;
-const QUIT = 7;
-const BE_CANCELLED = 10;
-const PENDING = new Set([0, RECEIVED, 9]);
+import { UserState } from './ringback.js';
+
+const { Accepted, Rejected, Cancelled, Received, Timeout, Quit, BeCancelled } = UserState;
+const PENDING = new Set([UserState.Inviting, Received, UserState.NotYetReceived]);
 
 const STATE_NAMES = {
   0: 'calling…',
@@ -26,7 +21,6 @@ const STATE_NAMES = {
 
 export class Call {
   finished = null; // {reason, by?, answer?, data?} once it is over for this phone
-  acknowledged = false; // call.received has been sent
   connectedAt = 0; // own clock, ms
   finishedAt = 0;
   #me;
@@ -64,13 +58,13 @@ export class Call {
     return this.caller === this.#me;
   }
 
-  get pending() {
-    return PENDING.has(this.#users.get(this.#me));
+  // accepted reports whether this user is in the call, on some device of his.
+  get accepted() {
+    return this.#users.get(this.#me) === Accepted;
   }
 
-  // unacknowledged reports whether the server does not know that it rings here.
-  get unacknowledged() {
-    return !this.acknowledged && this.pending && this.#users.get(this.#me) !== RECEIVED;
+  get pending() {
+    return PENDING.has(this.#users.get(this.#me));
   }
 
   // others are everyone else: [{id, state, label}].
@@ -82,16 +76,16 @@ export class Call {
 
   // reached reports whether somebody's device has confirmed that it rings.
   get reached() {
-    return this.others.some(({ state }) => state === RECEIVED);
+    return this.others.some(({ state }) => state === Received);
   }
 
   get screen() {
     if (this.finished) return 'outcome';
     if (this.pending) return 'ringing';
-    if (this.#users.get(this.#me) !== ACCEPTED) return 'outcome';
+    if (!this.accepted) return 'outcome';
     const others = this.others;
     // Who has left was there: an advanced call goes on without him.
-    if (others.some(({ state }) => state === ACCEPTED || state === QUIT)) return 'in-call';
+    if (others.some(({ state }) => state === Accepted || state === Quit)) return 'in-call';
     return others.some(({ state }) => PENDING.has(state)) ? 'calling' : 'outcome';
   }
 
@@ -108,9 +102,9 @@ export class Call {
     if (reason && reason !== 'unanswered') return reason;
     const others = this.others.map(({ state }) => state);
     const states = this.outgoing ? others : [this.#users.get(this.#me)];
-    if (states.includes(REJECTED) && !states.includes(TIMEOUT)) return 'rejected';
-    if (states.some((s) => s === CANCELLED || s === BE_CANCELLED)) return 'caller_cancel';
-    return reason ?? (states.includes(TIMEOUT) ? 'timeout' : 'unknown');
+    if (states.includes(Rejected) && !states.includes(Timeout)) return 'rejected';
+    if (states.some((s) => s === Cancelled || s === BeCancelled)) return 'caller_cancel';
+    return reason ?? (states.includes(Timeout) ? 'timeout' : 'unknown');
   }
 
   // outcome is {reason, title, detail}; name turns a user ID into a name.
@@ -122,7 +116,7 @@ export class Call {
     const say = (title, otherwise = '') => ({ reason, title, detail: detail || otherwise });
     switch (reason) {
       case 'rejected': {
-        const rejecters = this.outgoing ? this.others.filter(({ state }) => state === REJECTED).map(({ id }) => id) : [this.#me];
+        const rejecters = this.outgoing ? this.others.filter(({ state }) => state === Rejected).map(({ id }) => id) : [this.#me];
         return say(`${rejecters.map(who).join(', ')} rejected`);
       }
       case 'timeout':
@@ -134,6 +128,8 @@ export class Call {
         return say(`${name(this.caller)} went away`, 'The last device of the caller logged out or lost its connection');
       case 'answered_elsewhere':
         return say(`${answer === 'rejected' ? 'Rejected' : 'Answered'} on another device`);
+      case 'elsewhere':
+        return say('In the call on another device');
       case 'quit':
         return say('You left');
       case 'ended':

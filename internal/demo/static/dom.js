@@ -41,6 +41,20 @@ export function setData(element, data) {
   }
 }
 
+// plain writes out the characters that turn text around, as JSON does.
+export function plain(json) {
+  return json.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+// hue gives an element the colour of a user.
+export function hue(element, userID) {
+  if (element.dataset.hue === userID) return;
+  element.dataset.hue = userID;
+  let n = 0;
+  for (const unit of userID) n = (n * 31 + unit.codePointAt(0)) % 360;
+  element.style.setProperty('--hue', { alice: 255, bob: 172 }[userID] ?? n);
+}
+
 // clock is the time of day of a Unix time in milliseconds: 14:03:22.123.
 export function clock(ms) {
   const d = new Date(ms);

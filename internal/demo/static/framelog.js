@@ -1,7 +1,7 @@
 // The protocol log under a phone: every frame that it sent and received,
 // newest first.
 
-import { clock, h, setText } from './dom.js';
+import { clock, h, plain, setText } from './dom.js';
 
 const KEPT = 200;
 
@@ -33,7 +33,7 @@ export class FrameLog {
           h('span', { class: 'frame-name' }, name),
           h('span', { class: 'frame-kind' }, frame.id ? `${kind} ${frame.id}` : kind),
           h('time', {}, clock(Date.now()))),
-        h('pre', { tabindex: '0' }, JSON.stringify(frame, null, 2)))));
+        h('pre', { tabindex: '0' }, plain(JSON.stringify(frame, null, 2))))));
     if (this.#list.childElementCount > KEPT) this.#list.lastElementChild.remove();
     setText(this.#count, String(++this.#frames));
   }

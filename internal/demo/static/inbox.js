@@ -1,7 +1,7 @@
 // The inbox: the backend's side of every call. It shows each attempt of each
 // callback as the receiver of the demo got it.
 
-import { clock, h, setData, setText } from './dom.js';
+import { clock, h, plain, setData, setText } from './dom.js';
 
 const RETRIES = [2, 4, 8, 16, 32]; // seconds after each failed attempt
 const KEPT = 200;
@@ -133,7 +133,7 @@ export class Inbox {
   }
 
   #inside(callback, parsed) {
-    const body = parsed ? JSON.stringify(parsed, null, 2) : callback.body;
+    const body = parsed ? plain(JSON.stringify(parsed, null, 2)) : callback.body;
     return h('div', { class: 'inside' },
       h('ul', { class: 'checks' }, ...callback.checks.map(({ name, problem }) =>
         h('li', { class: problem ? 'bad' : 'good' },

@@ -1,49 +1,44 @@
-// The page: two phones, the wires between them, and the inbox.
+// The page: two phones and more if wanted, the wires between them, and the inbox.
 
-import { postJSON, setUpConnect } from './connect.js';
-import { h, setData } from './dom.js';
+import { setUpConnect } from './connect.js';
+import { h, setData, setText } from './dom.js';
 import { Inbox } from './inbox.js';
-import { Phone } from './phone.js';
+import { People } from './people.js';
+import { Phones } from './phones.js';
+import { setUpSound } from './sound.js';
 
 const PULSE = 900; // ms that the wire to the backend glows for a callback
 
 async function start() {
   const config = await (await fetch('/demo/config.json')).json();
-  const names = new Map(config.users.map(({ user_id, name }) => [user_id, name]));
-  const nameOf = (id) => names.get(id) ?? id;
+  const people = new People();
+  const byID = (id) => document.getElementById(id);
 
-  const phones = [];
-  const wire = document.getElementById('wire-phones');
-  const showWire = () => {
-    const shown = phones.map((phone) => phone.screen);
+  const ringer = setUpSound(byID('sound'));
+  const title = document.title;
+  const wire = byID('wire-phones');
+  const showCalls = () => {
+    const ringing = phones.all.filter(({ screen }) => screen === 'ringing');
+    ringer.ring(ringing.length > 0);
+    document.title = ringing.length > 0 ? `☎ ${ringing[0].label} is ringing` : title;
+    const shown = phones.all.slice(0, config.users.length).map(({ screen }) => screen);
     setData(wire, {
       state: shown.includes('ringing') ? 'ringing' : shown.every((screen) => screen === 'in-call') ? 'in-call' : 'quiet',
       from: shown.indexOf('calling') > shown.indexOf('ringing') ? 'right' : 'left',
     });
   };
-  for (const [i, user] of config.users.entries()) {
-    phones.push(new Phone({
-      user,
-      peer: config.users[(i + 1) % config.users.length].user_id,
-      nameOf,
-      handlers: {
-        credentials: async () => ({
-          app_id: config.app_id,
-          user_id: user.user_id,
-          user_name: user.name,
-          token: (await postJSON('/demo/token', { user_id: user.user_id })).token,
-        }),
-        onHangUp: (callID) => phones.forEach((phone) => phone.hungUp(callID)),
-        onScreen: showWire,
-      },
-    }));
-  }
-  phones.forEach((phone, i) => document.getElementById(`place-${i + 1}`).replaceChildren(phone.element));
+  const phones = new Phones({
+    config,
+    people,
+    places: config.users.map((_, i) => byID(`place-${i + 1}`)),
+    more: byID('more-phones'),
+    onScreen: showCalls,
+  });
 
-  const backendWire = document.getElementById('wire-backend');
+  const backendWire = byID('wire-backend');
   let pulse = 0;
   new Inbox({
-    nameOf,
+    nameOf: (id) => people.nameOf(id),
     onArrival: ({ signature, received_at_ms }) => {
       if (Date.now() - received_at_ms > PULSE) return; // replayed
       setData(backendWire, { state: signature === 'verified' ? 'delivering' : 'quiet' });
@@ -52,7 +47,19 @@ async function start() {
     },
   });
   setUpConnect(config);
-  phones.forEach((phone) => phone.connect());
+  phones.open();
+
+  const [user, name, failure] = ['add-user', 'add-name', 'add-failure'].map(byID);
+  byID('add-phone').addEventListener('submit', (event) => {
+    event.preventDefault();
+    setText(failure, '');
+    try {
+      phones.add({ user_id: user.value.trim(), name: name.value.trim() }).element.scrollIntoView({ block: 'nearest' });
+      user.value = name.value = '';
+    } catch (error) {
+      setText(failure, error.message);
+    }
+  });
 }
 
 start().catch((error) => {

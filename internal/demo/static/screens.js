@@ -1,8 +1,9 @@
 // The screens of a phone. Each is built once: {element, update(phone, call)}.
 
-import { duration, h, icon, setData, setText, svg } from './dom.js';
+import { dial, peopleField } from './dial.js';
+import { clock, duration, h, hue, icon, setData, setText, svg } from './dom.js';
+import { initial as initialOf } from './people.js';
 
-const MAX_DATA = 2048; // bytes of extended data
 const RING = 2 * Math.PI * 46; // circumference of the countdown
 
 // avatar is a circle with an initial and, around it, what is left of the ringing.
@@ -16,8 +17,8 @@ function avatar() {
   return {
     element,
     show(id, name, fraction = 0) {
-      setData(element, { person: id });
-      setText(initial, [...name][0]?.toUpperCase() ?? '?');
+      hue(element, id);
+      setText(initial, initialOf(name));
       arc.setAttribute('stroke-dashoffset', RING * (1 - Math.max(0, Math.min(1, fraction))));
     },
   };
@@ -30,7 +31,7 @@ function round(testid, symbol, label, onclick, kind) {
 
 // payload shows extended data, however long, in a box of its own.
 function payload() {
-  const text = h('div', { class: 'payload-text', tabindex: '0', role: 'group', 'aria-label': 'Extended data' });
+  const text = h('div', { class: 'payload-text', dir: 'auto', tabindex: '0', role: 'group', 'aria-label': 'Extended data' });
   const element = h('div', { class: 'payload', hidden: true }, h('span', { class: 'label' }, 'extended data'), text);
   return { element, show(data) { element.hidden = !data; setText(text, data); } };
 }
@@ -49,10 +50,6 @@ function fractionLeft(call) {
   return (call.ringsUntil - Date.now()) / call.timeout;
 }
 
-function names(phone, ids) {
-  return ids.map(phone.nameOf).join(', ');
-}
-
 function offline(phone) {
   const face = avatar();
   const title = h('p', { class: 'title' });
@@ -65,7 +62,7 @@ function offline(phone) {
       const busy = state === 'connecting' || state === 'waiting';
       face.show(phone.id, phone.name);
       setText(title, busy ? 'Connecting…' : state === 'stopped' ? sentence(why || 'Logged out') : 'Offline');
-      setText(detail, busy ? why
+      setText(detail, !phone.line.up ? 'There is no network.' : busy ? why
         : state === 'stopped' ? (phone.loggedOut ? `Nobody can ring ${phone.name} now.` : '')
           : phone.waitingCalls ? 'A call was up when the line dropped. Come back to learn how it went.'
             : `The session is kept: calls for ${phone.name} wait on the server.`);
@@ -77,60 +74,54 @@ function offline(phone) {
 
 function idle(phone) {
   const face = avatar();
-  const label = h('span');
-  const call = h('button', { type: 'button', class: 'wide go', 'data-testid': 'call', onclick: () => phone.call(options.values()) },
-    icon('handset'), label);
-  const options = dialOptions(phone, (text) => setText(label, text));
+  const options = dial(phone);
+  const history = past(phone);
   return {
     element: h('div', { class: 'screen screen-idle' },
-      face.element, h('p', { class: 'title name' }, phone.name), call, options.element),
+      face.element, h('p', { class: 'title name', dir: 'auto' }, phone.name), options.button, options.element, history.element),
     update() {
       face.show(phone.id, phone.name);
+      options.update();
+      history.update();
     },
   };
 }
 
-// dialOptions is the disclosure under the call button.
-function dialOptions(phone, onLabel) {
-  const id = (part) => `${phone.id}-${part}`;
-  const users = h('input', { id: id('users'), type: 'text', value: phone.peer, 'data-testid': 'users', autocomplete: 'off', spellcheck: 'false' });
-  const seconds = h('input', { id: id('timeout'), type: 'number', min: '1', max: '600', value: '30', 'data-testid': 'timeout' });
-  const data = h('textarea', { id: id('data'), rows: '2', 'data-testid': 'extended-data', spellcheck: 'false', placeholder: '{"video":true}' });
-  const size = h('span', { class: 'size' });
-  const mode = (value, text, hint, checked) => h('label', {},
-    h('input', { type: 'radio', name: id('mode'), value, checked, 'data-testid': `mode-${text.toLowerCase()}` }),
-    h('span', {}, text, h('small', {}, hint)));
-  const modes = h('fieldset', { class: 'modes' },
-    h('legend', {}, 'Mode'),
-    mode('0', 'General', 'ends on answer', true),
-    mode('1', 'Advanced', 'leave, end for all'));
-
-  const values = () => ({
-    userIDs: [...new Set(users.value.split(',').map((s) => s.trim()).filter(Boolean))],
-    mode: Number(modes.querySelector(':checked').value),
-    timeout: Number(seconds.value),
-    data: data.value,
-  });
-  const refresh = () => {
-    const bytes = new TextEncoder().encode(data.value).length;
-    setText(size, `${bytes} of ${MAX_DATA} bytes`);
-    size.classList.toggle('over', bytes > MAX_DATA);
-    onLabel(`Call ${names(phone, values().userIDs) || '…'}`);
+// past lists the calls that were missed and those that can be joined.
+function past(phone) {
+  const missed = h('ul', { class: 'past', 'data-testid': 'missed' });
+  const count = h('span', { class: 'count', 'data-testid': 'missed-count' });
+  const clear = h('button', { type: 'button', class: 'text', 'data-testid': 'clear-missed', onclick: () => { phone.history.clear(); update(); } }, 'Clear');
+  const missedBox = h('details', { class: 'options' }, h('summary', { 'data-testid': 'missed-open' }, 'Missed ', count), missed, clear);
+  const joinable = h('ul', { class: 'past', 'data-testid': 'joinable' });
+  const id = h('input', { type: 'text', inputmode: 'numeric', placeholder: 'Call ID', 'aria-label': 'Call ID', 'data-testid': 'join-id', autocomplete: 'off' });
+  const join = h('form', { class: 'line-form', onsubmit: (event) => { event.preventDefault(); phone.join(id.value.trim()); } },
+    id, h('button', { type: 'submit', class: 'small', 'data-testid': 'join' }, 'Join'));
+  const joinBox = h('details', { class: 'options' }, h('summary', { 'data-testid': 'join-open' }, 'Join a call'), joinable, join,
+    h('p', { class: 'hint' }, 'Calls in advanced mode: rejoin one, or enter by its ID.'));
+  const row = ({ id: callID, from, at }, label, testid, act) => h('li', { 'data-call': callID },
+    h('span', { class: 'person', dir: 'auto' }, phone.nameOf(from)),
+    h('time', {}, clock(at).slice(0, 5)),
+    h('button', { type: 'button', class: 'small', 'data-testid': testid, onclick: act }, label));
+  const fill = (list, entries, make) => {
+    const key = entries.map((e) => `${e.id} ${phone.nameOf(e.from)}`).join();
+    if (list.dataset.key === key) return;
+    setData(list, { key });
+    list.replaceChildren(...entries.map(make));
   };
-  const element = h('details', { class: 'options', 'data-testid': 'options', oninput: refresh },
-    h('summary', {}, 'Options'),
-    h('div', { class: 'option-list' },
-      modes,
-      h('label', { for: id('users'), class: 'short' }, 'Ring', users),
-      h('label', { for: id('timeout'), class: 'short' }, 'For (s)', seconds),
-      h('label', { for: id('data') }, 'Extended data', data, size)));
-  refresh();
-  return { element, values };
+  function update() {
+    const { missed: calls, joinable: live } = phone.history;
+    setText(count, String(calls.length));
+    missedBox.hidden = calls.length === 0;
+    fill(missed, calls, (e) => row(e, 'Call back', 'call-back', () => phone.call({ userIDs: [e.from], mode: 0, timeout: 30, data: '' })));
+    fill(joinable, live, (e) => row(e, 'Join', 'rejoin', () => phone.join(e.id)));
+  }
+  return { element: h('div', { class: 'pasts' }, missedBox, joinBox), update };
 }
 
 function calling(phone) {
   const face = avatar();
-  const title = h('p', { class: 'title name' });
+  const title = h('p', { class: 'title name', dir: 'auto' });
   const detail = h('p', { class: 'detail' });
   const people = h('ul', { class: 'people' });
   return {
@@ -140,7 +131,7 @@ function calling(phone) {
     update(_, call) {
       const others = call.others;
       face.show(others[0].id, phone.nameOf(others[0].id), fractionLeft(call));
-      setText(title, names(phone, others.map(({ id }) => id)));
+      setText(title, phone.people.list(others.map(({ id }) => id)));
       setText(detail, `${call.reached ? 'Ringing' : 'Calling'} · ${secondsLeft(call)} s`);
       showPeople(people, phone, others.length > 1 ? others : []);
     },
@@ -149,7 +140,7 @@ function calling(phone) {
 
 function ringing(phone) {
   const face = avatar();
-  const title = h('p', { class: 'title name' });
+  const title = h('p', { class: 'title name', dir: 'auto' });
   const detail = h('p', { class: 'detail' });
   const data = payload();
   const more = h('p', { class: 'detail more' });
@@ -164,7 +155,7 @@ function ringing(phone) {
       setText(title, phone.nameOf(call.inviter));
       setText(detail, `Incoming call · ${secondsLeft(call)} s`);
       data.show(call.data);
-      const group = call.others.length > 1 ? `With ${names(phone, call.others.filter(({ id }) => id !== call.inviter).map(({ id }) => id))}` : '';
+      const group = call.others.length > 1 ? `With ${phone.people.list(call.others.filter(({ id }) => id !== call.inviter).map(({ id }) => id))}` : '';
       setText(more, phone.otherCalls ? 'Accepting ends what is under way here' : group);
     },
   };
@@ -172,7 +163,7 @@ function ringing(phone) {
 
 function inCall(phone) {
   const face = avatar();
-  const title = h('p', { class: 'title name' });
+  const title = h('p', { class: 'title name', dir: 'auto' });
   const detail = h('p', { class: 'detail' });
   const people = h('ul', { class: 'people' });
   const hint = h('p', { class: 'hint' });
@@ -180,21 +171,33 @@ function inCall(phone) {
   const hangUp = round('hang-up', 'handset', 'Hang up', () => phone.hangUp(), 'stop');
   const quit = round('quit', 'door', 'Leave', () => phone.quit(), 'plain');
   const end = round('end', 'handset', 'End for all', () => phone.end(), 'stop');
+  const callID = h('code', { 'data-testid': 'call-id' });
+  const more = peopleField(phone, { testid: 'more-users', label: 'Invite more', value: '' });
+  const invite = h('form', {
+    class: 'invite',
+    onsubmit: (event) => {
+      event.preventDefault();
+      if (more.userIDs.length > 0) phone.inviteMore(more.userIDs);
+      more.clear();
+    },
+  }, more.element, h('button', { type: 'submit', class: 'small', 'data-testid': 'invite-more' }, 'Invite'), h('p', { class: 'hint' }, 'Call ', callID));
   return {
     element: h('div', { class: 'screen screen-in-call' },
-      middle(face.element, title, detail, hint, people, data.element),
+      middle(face.element, title, detail, hint, people, data.element, invite),
       h('div', { class: 'actions' }, hangUp, quit, end)),
     update(_, call) {
       const others = call.others;
       face.show(others[0].id, phone.nameOf(others[0].id));
-      setText(title, names(phone, others.map(({ id }) => id)));
+      setText(title, phone.people.list(others.map(({ id }) => id)));
       const alone = call.advanced && others.every(({ state }) => state !== 1);
       setText(detail, `${alone ? 'Nobody else is here' : 'In call'} · ${duration(Date.now() - call.connectedAt)}`);
       showPeople(people, phone, others.length > 1 ? others : []);
       data.show(call.data);
       setText(hint, call.advanced ? '' : 'The invitation is answered and over. From here your media SDK carries the call.');
       hangUp.hidden = call.advanced;
-      quit.hidden = end.hidden = !call.advanced;
+      quit.hidden = end.hidden = invite.hidden = !call.advanced;
+      setText(callID, call.id);
+      more.update();
     },
   };
 }
@@ -206,7 +209,7 @@ function showPeople(list, phone, others) {
   setData(list, { key });
   list.hidden = rows.length === 0;
   list.replaceChildren(...others.map(({ id, state, label }) => h('li', { 'data-state': String(state) },
-    h('span', { class: 'person' }, phone.nameOf(id)), h('span', { class: 'person-state' }, label))));
+    h('span', { class: 'person', dir: 'auto' }, phone.nameOf(id)), h('span', { class: 'person-state' }, label))));
 }
 
 function outcome(phone) {
