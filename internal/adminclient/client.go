@@ -1,5 +1,5 @@
 // Package adminclient is the client of the admin API that the command line
-// uses.
+// and the console use.
 package adminclient
 
 import (

@@ -26,6 +26,7 @@ func TestAdminOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.overview()
 	a.apps()
 	a.endpoints()
 	a.deliveries(made.CallID)
@@ -35,6 +36,13 @@ func TestAdminOperations(t *testing.T) {
 	a.users(bob.SessionID())
 	a.auditLog()
 	a.doc.complete(t)
+}
+
+func (a *admin) overview() {
+	a.refused(http.StatusUnprocessableEntity, "GET", "/overview?window=1y", nil, "window", "24h")
+	if o := get[adminapi.Overview](a, "/overview"); o.Now.LiveCalls != 1 || o.StepS != 10 || len(o.Samples) == 0 {
+		a.t.Errorf("the overview is %+v", o)
+	}
 }
 
 func (a *admin) apps() {

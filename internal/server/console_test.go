@@ -18,8 +18,6 @@ import (
 	"github.com/ringback/ringback/protocol"
 )
 
-const adminToken = "admin-token-of-the-tests-0123456789"
-
 // visitor is a browser without scripts.
 type visitor struct {
 	t    *testing.T
