@@ -118,7 +118,7 @@ callbacks:
 func (o *operator) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	o.t.Helper()
 	if err := chromedp.Do(o.ctx, steps...); err != nil {
-		(&page{o.t, o.ctx}).shot("failed")
+		(&page{t: o.t, ctx: o.ctx}).shot("failed")
 		o.t.Fatalf("%s: %v", what, err)
 	}
 }
@@ -140,7 +140,7 @@ func (o *operator) await(selector, text string) {
 			return
 		}
 		if time.Now().After(deadline) || o.ctx.Err() != nil {
-			(&page{o.t, o.ctx}).shot("failed")
+			(&page{t: o.t, ctx: o.ctx}).shot("failed")
 			o.t.Fatalf("%s does not say %q: %q, %v", selector, text, got, err)
 		}
 		time.Sleep(50 * time.Millisecond)

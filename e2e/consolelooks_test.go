@@ -107,12 +107,12 @@ func TestConsoleLooks(t *testing.T) {
 	checker := axe(t)
 	o.visit("")
 	o.check("sign-in", checker)
-	(&page{t, o.ctx}).shot("sign-in")
+	(&page{t: t, ctx: o.ctx}).shot("sign-in")
 	o.signIn()
 	for _, empty := range []string{"", "calls", "callbacks", "redeliveries", "users", "audit", "try"} {
 		o.visit(empty)
 		o.check("empty "+empty, checker)
-		(&page{t, o.ctx}).shot("empty-" + strings.Trim(empty, "/"))
+		(&page{t: t, ctx: o.ctx}).shot("empty-" + strings.Trim(empty, "/"))
 	}
 
 	o.visit("apps/new")
@@ -121,7 +121,7 @@ func TestConsoleLooks(t *testing.T) {
 	o.await(".notice", "Keep its secrets now")
 	o.inert("the secrets of an app")
 	o.check("secrets", checker)
-	(&page{t, o.ctx}).shot("secrets")
+	(&page{t: t, ctx: o.ctx}).shot("secrets")
 	o.visit("apps/1000/endpoints/new")
 	o.fill("[name=url]", o.backend.URL+"/made?with=a&query="+strings.Repeat("long", 60))
 	o.click("main .primary")
@@ -182,7 +182,7 @@ func TestConsoleLooks(t *testing.T) {
 				what := fmt.Sprintf("%s, %s, %d px", name, theme, width)
 				o.inert(what)
 				o.check(what, checker)
-				(&page{t, o.ctx}).shot(fmt.Sprintf("%s-%s-%d", name, theme, width))
+				(&page{t: t, ctx: o.ctx}).shot(fmt.Sprintf("%s-%s-%d", name, theme, width))
 			}
 		}
 	}
