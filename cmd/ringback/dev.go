@@ -37,7 +37,7 @@ func newDevCommand(e *env) *cobra.Command {
 		Use:   "dev",
 		Short: "run a server for one person on one machine, with a page to try it",
 		Long: "Runs a server for one person on one machine, without any configuration: an app\n" +
-			"with a secret that is printed, a page with two phones that ring each other, and\n" +
+			"with a secret that is printed, a page with phones that ring each other, and\n" +
 			"an inbox that shows the callbacks as they arrive.",
 		Example: "  ringback dev --ring\n" +
 			"  ringback dev --data-dir ./dev --callback http://127.0.0.1:3000/callbacks",
@@ -136,7 +136,7 @@ func (d *devServer) greet() {
 	}
 	fmt.Fprintf(d.out, `Ringback is ringing. Everything here is for this machine only.
 
-  Open        http://%[1]s/   two phones and an inbox of callbacks
+  Open        http://%[1]s/   phones, and an inbox of callbacks
   Console     http://%[1]s/console/
   Clients     ws://%[1]s/v1/connect
   App         %[2]d
