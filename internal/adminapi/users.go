@@ -65,7 +65,7 @@ func (a *API) registerUsers() {
 		if err != nil {
 			return nil, a.fail(err, "user")
 		}
-		sessions, err := a.Store.SessionsOf(ctx, in.App, id)
+		sessions, _, err := a.Store.SessionsOf(ctx, in.App, id)
 		if err != nil {
 			return nil, a.fail(err, "user")
 		}
@@ -89,7 +89,7 @@ func (a *API) registerUsers() {
 		Session string `path:"session"`
 	},
 	) (*struct{}, error) {
-		sessions, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
+		sessions, _, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
 		if err != nil {
 			return nil, a.fail(err, "session")
 		}
@@ -114,7 +114,7 @@ func (a *API) registerUsers() {
 		Ended int `json:"ended"`
 	}], error,
 	) {
-		sessions, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
+		sessions, _, err := a.Store.SessionsOf(ctx, in.App, call.UserID(in.User))
 		if err != nil {
 			return nil, a.fail(err, "user")
 		}

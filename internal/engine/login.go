@@ -46,7 +46,7 @@ func (e *Engine) Login(ctx context.Context, in Login) (id call.SessionID, resume
 			return in.Resume, ok, err
 		}
 	}
-	known, err := e.Store.SessionsOf(ctx, in.App, in.User)
+	known, _, err := e.Store.SessionsOf(ctx, in.App, in.User)
 	if err != nil {
 		return "", false, fmt.Errorf("reading sessions of %s: %w", in.User, err)
 	}
@@ -99,7 +99,7 @@ func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error
 		return true, nil
 	}
 	e.mu.Unlock()
-	known, err := e.Store.SessionsOf(ctx, key.app, key.user)
+	known, _, err := e.Store.SessionsOf(ctx, key.app, key.user)
 	if err != nil {
 		return false, fmt.Errorf("reading sessions of %s: %w", key.user, err)
 	}
@@ -152,7 +152,7 @@ func (e *Engine) Kick(ctx context.Context, app uint32, user call.UserID, id call
 	key := userKey{app, user}
 	unlock := e.lockUser(key)
 	defer unlock()
-	known, err := e.Store.SessionsOf(ctx, app, user)
+	known, _, err := e.Store.SessionsOf(ctx, app, user)
 	if err != nil {
 		return false, fmt.Errorf("reading sessions of %s: %w", user, err)
 	}

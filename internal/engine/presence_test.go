@@ -38,7 +38,7 @@ func TestLoginPolicies(t *testing.T) {
 			if !slices.Equal(kicked, tt.kicked) {
 				t.Errorf("%s %v: kicked %v, want %v", tt.policy, tt.platforms, kicked, tt.kicked)
 			}
-			left, err := w.store.SessionsOf(t.Context(), app, "alice")
+			left, _, err := w.store.SessionsOf(t.Context(), app, "alice")
 			if err != nil || len(left) != len(phones)-len(kicked) {
 				t.Errorf("%s: %d sessions are stored, %v", tt.policy, len(left), err)
 			}
@@ -104,7 +104,7 @@ func TestOldSessionsAreDropped(t *testing.T) {
 		alice.drop()
 		time.Sleep(sessionTTL + 2*time.Minute)
 		synctest.Wait()
-		if left, err := w.store.SessionsOf(t.Context(), app, "alice"); err != nil || len(left) != 0 {
+		if left, _, err := w.store.SessionsOf(t.Context(), app, "alice"); err != nil || len(left) != 0 {
 			t.Errorf("%d sessions are left, %v", len(left), err)
 		}
 		if _, err := caller.tryInvite(Invitation{Invitees: []call.UserID{"alice"}, Timeout: 60}); refusal(err) != call.NotRegistered {

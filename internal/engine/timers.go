@@ -78,7 +78,7 @@ func (e *Engine) notice(app uint32, id call.ID, cmd call.Command) {
 func (e *Engine) loadCalls(ctx context.Context) error {
 	var after call.ID
 	for {
-		records, err := e.Store.LiveCalls(ctx, after, loadPage)
+		records, err := e.Store.LiveCalls(ctx, store.AllPartitions, after, loadPage)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (e *Engine) wentAway(ctx context.Context, c *call.Call, u *call.User) (bool
 		return true, nil
 	}
 	since := max(c.CreatedAt, u.AcceptedAt)
-	sessions, err := e.Store.SessionsOf(ctx, c.App, u.ID)
+	sessions, _, err := e.Store.SessionsOf(ctx, c.App, u.ID)
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package serverapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,7 +87,7 @@ func (m *memory) Call(_ context.Context, id call.ID) (*store.CallRecord, error) 
 	return nil, store.ErrNotFound
 }
 
-func (m *memory) LiveCalls(_ context.Context, after call.ID, limit int) ([]*store.CallRecord, error) {
+func (m *memory) LiveCalls(_ context.Context, _ store.PartitionSet, after call.ID, limit int) ([]*store.CallRecord, error) {
 	defer m.lock()()
 	var live []*store.CallRecord
 	for _, id := range slices.Sorted(maps.Keys(m.calls)) {
@@ -167,12 +168,26 @@ func (m *memory) Users(_ context.Context, app uint32, ids []call.UserID) ([]stor
 	return known, m.fail
 }
 
-func (m *memory) SessionsOf(_ context.Context, app uint32, user call.UserID) ([]store.Session, error) {
+func (m *memory) SessionsOf(_ context.Context, app uint32, user call.UserID) ([]store.Session, int64, error) {
 	defer m.lock()()
 	if u := m.users[userKey(app, user)]; u != nil {
-		return slices.Clone(u.sessions), nil
+		return slices.Clone(u.sessions), 1, nil
 	}
-	return nil, nil
+	return nil, 1, nil
+}
+
+// What only several nodes ask for is not there.
+
+func (m *memory) LiveHeads(context.Context, store.PartitionSet, call.ID, int) ([]store.CallHead, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (m *memory) LiveCallsOf(context.Context, uint32, call.UserID) ([]*store.CallRecord, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (m *memory) OpenSessionsOf(context.Context, uint32, []call.UserID) ([]store.Session, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // OpenSessions and OfflineSessions give nothing: no engine is started over

@@ -9,15 +9,19 @@ import (
 // Deliveries keeps what endpoints are due, and the log of attempts.
 type Deliveries interface {
 	// RecordAttempts writes the results of attempts and where they leave their
-	// deliveries. A delivery that is no longer there is passed over.
+	// deliveries. A delivery that is no longer there is passed over. What
+	// somebody else has recorded meanwhile is not undone: an attempt is
+	// passed over when its number is below a recorded one, or when it would
+	// make a finished delivery pending.
 	RecordAttempts(ctx context.Context, attempts []Attempt) error
-	// PendingDeliveries lists what an endpoint still has to get and is due at
-	// or before the instant, by due time and event, at most limit. With
-	// strict, deliveries with an earlier pending one of the same call are left
-	// out.
-	PendingDeliveries(ctx context.Context, endpoint EndpointID, dueBy call.Instant, strict bool, limit int) ([]*Delivery, error)
-	// Backlogs says how much each endpoint with anything pending is due.
-	Backlogs(ctx context.Context) ([]Backlog, error)
+	// PendingDeliveries lists what an endpoint still has to get, as far as it
+	// belongs to the partitions, and is due at or before the instant, by due
+	// time and event, at most limit. With strict, deliveries with an earlier
+	// pending one of the same call are left out.
+	PendingDeliveries(ctx context.Context, parts PartitionSet, endpoint EndpointID, dueBy call.Instant, strict bool, limit int) ([]*Delivery, error)
+	// Backlogs says how much each endpoint with anything pending in the
+	// partitions is due.
+	Backlogs(ctx context.Context, parts PartitionSet) ([]Backlog, error)
 	// Attempts lists the attempts of one delivery, the first one first.
 	Attempts(ctx context.Context, key DeliveryKey) ([]Attempt, error)
 	// DeliveriesOf lists the deliveries of a call in the order of events.

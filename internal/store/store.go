@@ -35,6 +35,9 @@ var (
 	ErrFull = errors.New("store: no space left")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store: closed")
+	// ErrFenced: the incarnation of this node was ended, and nothing was
+	// written; see Nodes.
+	ErrFenced = errors.New("store: this node's lease has ended and others have taken over its work")
 )
 
 // Store is everything that a back end does.
@@ -62,9 +65,15 @@ type Calls interface {
 	CommitCall(ctx context.Context, c *CallCommit) error
 	// Call reads a call; ErrNotFound when there is none.
 	Call(ctx context.Context, id call.ID) (*CallRecord, error)
-	// LiveCalls lists the calls that have not ended, by ID, beginning after
-	// the given one, at most limit.
-	LiveCalls(ctx context.Context, after call.ID, limit int) ([]*CallRecord, error)
+	// LiveCalls lists the calls of the partitions that have not ended, by ID,
+	// beginning after the given one, at most limit.
+	LiveCalls(ctx context.Context, parts PartitionSet, after call.ID, limit int) ([]*CallRecord, error)
+	// LiveHeads lists the same calls as LiveCalls, but only says how far they
+	// are, which costs much less.
+	LiveHeads(ctx context.Context, parts PartitionSet, after call.ID, limit int) ([]CallHead, error)
+	// LiveCallsOf lists the calls that have not ended which a user is or was
+	// part of, in no order.
+	LiveCallsOf(ctx context.Context, app uint32, user call.UserID) ([]*CallRecord, error)
 	// CallsOf lists the calls that a user is or was part of, by create time
 	// and ID, newest first, at most limit. flag is 0 for the newest page, else
 	// the next of the page before; next is 0 at the end, and below 2^53.
@@ -87,6 +96,13 @@ type CallRecord struct {
 	Sequences map[EndpointID]int
 }
 
+// CallHead says how far a call is.
+type CallHead struct {
+	ID       call.ID
+	Version  int64
+	CommitID uint64
+}
+
 // CallCommit is what [Calls.CommitCall] writes. The store keeps no reference
 // to it after returning.
 type CallCommit struct {
@@ -94,13 +110,21 @@ type CallCommit struct {
 	// Prior is the version that the stored call must have; 0: there must be
 	// no such call. It equals Call.Version when only soft transitions are
 	// being written.
-	Prior  int64
-	Events []*Event
+	Prior int64
+	// PriorCommit is the commit that must have written the stored call, when
+	// it is not 0: then even soft transitions of others are a conflict.
+	PriorCommit uint64
+	Events      []*Event
 	// NewUsers are the users who get an entry in their history by this commit.
 	NewUsers []call.UserID
 	// Request is nil when the inviter gave no request ID. An earlier one with
 	// the same ID that had expired when this call was created counts as none.
 	Request *Request
+	// Find asks for the sessions of the new users that are not offline, which
+	// are then in Found. They are read after the commit: a session that was
+	// written before the call could be read is among them.
+	Find  bool
+	Found []Session
 }
 
 // Request remembers which call a request_id made.
@@ -124,7 +148,8 @@ func (e *DuplicateRequestError) Error() string {
 // Sessions keeps users and their sessions.
 type Sessions interface {
 	// CommitSessions writes a login, a resumption, a logout, an offline or the
-	// end of old sessions, with its events.
+	// end of old sessions, with its events. ErrConflict: see
+	// SessionCommit.Prior.
 	CommitSessions(ctx context.Context, c *SessionCommit) error
 	// RegisterUsers adds users who have never logged in, and gives those that
 	// existed before, which it leaves alone.
@@ -134,8 +159,12 @@ type Sessions interface {
 	// ListUsers lists users whose ID begins with prefix, by the bytes of their
 	// IDs, beginning after the given one ("": the first), at most limit.
 	ListUsers(ctx context.Context, app uint32, prefix string, after call.UserID, limit int) ([]UserRecord, error)
-	// SessionsOf lists the sessions of a user, the earliest login first.
-	SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]Session, error)
+	// SessionsOf lists the sessions of a user, the earliest login first. The
+	// version, at least 1, is another after every CommitSessions of the user.
+	SessionsOf(ctx context.Context, app uint32, user call.UserID) (sessions []Session, version int64, err error)
+	// OpenSessionsOf lists the sessions of some users that are not offline, in
+	// no order.
+	OpenSessionsOf(ctx context.Context, app uint32, users []call.UserID) ([]Session, error)
 	// OpenSessions lists sessions that are not offline, by app, user and ID,
 	// beginning after the given one (its zero value: the first), at most
 	// limit.
@@ -167,12 +196,15 @@ type Session struct {
 	Platform  string
 	LoginAt   call.Instant
 	OfflineAt call.Instant // 0: it has, or until lately had, a connection
+	Node      NodeID       // which has, or had last, its connection; 0 where there is only one node
 }
 
 // SessionCommit is what [Sessions.CommitSessions] writes.
 type SessionCommit struct {
 	App  uint32
 	User call.UserID
+	// Prior is the version that the user's sessions must have; 0: any.
+	Prior int64
 	// Login marks the user as one who has logged in, and sets his name unless
 	// it is empty.
 	Login  bool

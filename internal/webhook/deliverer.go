@@ -19,8 +19,8 @@ import (
 // Store is what a Deliverer needs of [store.Deliveries].
 type Store interface {
 	RecordAttempts(ctx context.Context, attempts []store.Attempt) error
-	PendingDeliveries(ctx context.Context, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error)
-	Backlogs(ctx context.Context) ([]store.Backlog, error)
+	PendingDeliveries(ctx context.Context, parts store.PartitionSet, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error)
+	Backlogs(ctx context.Context, parts store.PartitionSet) ([]store.Backlog, error)
 }
 
 // Defaults of an Endpoint.

@@ -111,7 +111,7 @@ func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt
 	return nil
 }
 
-func (s *fakeStore) PendingDeliveries(ctx context.Context, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
+func (s *fakeStore) PendingDeliveries(ctx context.Context, _ store.PartitionSet, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
 	err := s.enter(ctx)
 	defer func() {
 		then := s.loaded
@@ -146,7 +146,7 @@ func (s *fakeStore) PendingDeliveries(ctx context.Context, endpoint store.Endpoi
 	return list[:min(limit, len(list))], nil
 }
 
-func (s *fakeStore) Backlogs(ctx context.Context) ([]store.Backlog, error) {
+func (s *fakeStore) Backlogs(ctx context.Context, _ store.PartitionSet) ([]store.Backlog, error) {
 	err := s.enter(ctx)
 	defer s.mu.Unlock()
 	if err != nil {

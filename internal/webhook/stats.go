@@ -66,7 +66,7 @@ func (d *Deliverer) Stats(ctx context.Context) []EndpointStats {
 	if len(partial) == 0 {
 		return list
 	}
-	backlogs, err := d.store.Backlogs(ctx)
+	backlogs, err := d.store.Backlogs(ctx, store.AllPartitions)
 	if err != nil {
 		d.log.Debug("backlogs cannot be read", "err", err)
 		return list

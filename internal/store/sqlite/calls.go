@@ -13,15 +13,25 @@ import (
 func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
 	r := s.requests.Get().(*request)
 	r.call, r.encoded = c, store.EncodeCall(&c.CallRecord)
-	return s.await(ctx, s.queue, r)
+	if err := s.await(ctx, s.queue, r); err != nil || !c.Find {
+		return err
+	}
+	found, err := s.OpenSessionsOf(context.WithoutCancel(ctx), c.Call.App, c.NewUsers)
+	if err != nil {
+		return fmt.Errorf("%w: the call is written, but not who is there: %w", store.ErrUnknown, err)
+	}
+	c.Found = found
+	return nil
 }
 
 const (
 	insertCall = `INSERT INTO calls (id, app_id, version, commit_id, ended_ms, outcome, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 		ON CONFLICT DO NOTHING`
 	// A live call stays in its index.
-	updateCall = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3 WHERE id = ?4 AND version = ?5`
-	endCall    = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3, ended_ms = ?4, outcome = ?5 WHERE id = ?6 AND version = ?7`
+	updateCall = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3
+		WHERE id = ?4 AND version = ?5 AND (?6 = 0 OR commit_id = ?6)`
+	endCall = `UPDATE calls SET version = ?1, commit_id = ?2, state = ?3, ended_ms = ?4, outcome = ?5
+		WHERE id = ?6 AND version = ?7 AND (?8 = 0 OR commit_id = ?8)`
 
 	insertHistory = `INSERT INTO history (app_id, user_id, create_ms, call_id) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
 
@@ -29,7 +39,13 @@ const (
 	putRequest  = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 		ON CONFLICT DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
 
-	listLive    = `SELECT commit_id, state FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL AND id > ?1 ORDER BY id LIMIT ?2`
+	listLive = `SELECT commit_id, state FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL AND id > ?1
+		AND ?3 >> (id & 63) & 1 ORDER BY id LIMIT ?2`
+	listHeads = `SELECT id, version, commit_id FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL AND id > ?1
+		AND ?3 >> (id & 63) & 1 ORDER BY id LIMIT ?2`
+	listLiveOf = `SELECT c.commit_id, c.state FROM history AS h CROSS JOIN calls AS c ON c.id = h.call_id
+		WHERE h.app_id = ?1 AND h.user_id = ?2 AND c.ended_ms IS NULL
+			AND h.call_id >= (SELECT min(id) FROM calls INDEXED BY calls_live WHERE ended_ms IS NULL)`
 	listHistory = `SELECT h.create_ms, c.state FROM history AS h CROSS JOIN calls AS c ON c.id = h.call_id
 		WHERE h.app_id = ?1 AND h.user_id = ?2 AND h.create_ms <= ?3
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT ?4`
@@ -84,10 +100,10 @@ func (w *writer) writeCall(c *store.CallCommit, encoded []byte) (bool, error) {
 		return st.blob(encoded).change()
 	case next.Live():
 		return w.conn.on(updateCall).int(next.Version).int(int64(c.CommitID)).blob(encoded).
-			int(int64(next.ID)).int(c.Prior).change()
+			int(int64(next.ID)).int(c.Prior).int(int64(c.PriorCommit)).change()
 	}
 	return w.conn.on(endCall).int(next.Version).int(int64(c.CommitID)).blob(encoded).int(int64(next.EndedAt)).
-		text(string(next.Outcome())).int(int64(next.ID)).int(c.Prior).change()
+		text(string(next.Outcome())).int(int64(next.ID)).int(c.Prior).int(int64(c.PriorCommit)).change()
 }
 
 // Call reads a call.
@@ -111,10 +127,39 @@ func (s *Store) Call(ctx context.Context, id call.ID) (*store.CallRecord, error)
 }
 
 // LiveCalls lists the calls that have not ended.
-func (s *Store) LiveCalls(ctx context.Context, after call.ID, limit int) ([]*store.CallRecord, error) {
+func (s *Store) LiveCalls(ctx context.Context, parts store.PartitionSet, after call.ID, limit int) ([]*store.CallRecord, error) {
+	return s.liveCalls(ctx, func(c *conn) *statement {
+		return c.on(listLive).int(int64(after)).int(int64(limit)).int(int64(parts))
+	})
+}
+
+// LiveCallsOf lists those of a user.
+func (s *Store) LiveCallsOf(ctx context.Context, app uint32, user call.UserID) ([]*store.CallRecord, error) {
+	return s.liveCalls(ctx, func(c *conn) *statement { return c.on(listLiveOf).int(int64(app)).text(string(user)) })
+}
+
+// LiveHeads says how far the calls are that have not ended.
+func (s *Store) LiveHeads(ctx context.Context, parts store.PartitionSet, after call.ID, limit int) ([]store.CallHead, error) {
+	var heads []store.CallHead
+	err := s.read(ctx, func(c *conn) error {
+		st := c.on(listHeads).int(int64(after)).int(int64(limit)).int(int64(parts))
+		for st.next() {
+			heads = append(heads, store.CallHead{
+				ID: call.ID(st.ColumnInt64(0)), Version: st.ColumnInt64(1), CommitID: uint64(st.ColumnInt64(2)),
+			})
+		}
+		return st.end()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list heads of live calls: %w", err)
+	}
+	return heads, nil
+}
+
+func (s *Store) liveCalls(ctx context.Context, query func(c *conn) *statement) ([]*store.CallRecord, error) {
 	var records []*store.CallRecord
 	err := s.read(ctx, func(c *conn) error {
-		st := c.on(listLive).int(int64(after)).int(int64(limit))
+		st := query(c)
 		for st.next() {
 			record, err := readCall(st)
 			if err != nil {

@@ -19,7 +19,7 @@ const (
 		FROM deliveries WHERE call_id = ?1 AND endpoint_id = ?2 AND sequence = ?3 AND attempts > 0 AND attempts <> ?4`
 	putAttempt = `UPDATE deliveries SET state = ?1, attempts = ?2, failures = ?3, due_ms = ?4, started_ms = ?5, duration_ms = ?6,
 			status = ?7, outcome = ?8, error = ?9, response = ?10, header = ?11, request = ?12
-		WHERE call_id = ?13 AND endpoint_id = ?14 AND sequence = ?15`
+		WHERE call_id = ?13 AND endpoint_id = ?14 AND sequence = ?15 AND attempts <= ?2 AND (state = 0 OR ?1 <> 0)`
 
 	listAttempts = `SELECT d.attempts AS number, d.started_ms, d.duration_ms, d.status, d.outcome, d.failures, d.due_ms, d.error,
 			d.response, d.header, d.request
@@ -34,7 +34,7 @@ const (
 	deliveryColumns = `SELECT d.event_id, d.endpoint_id, e.app_id, d.call_id, d.sequence, e.name, e.at_ms, e.fields,
 		d.state, d.attempts, d.failures, d.due_ms, e.test `
 	listPending = deliveryColumns + `FROM deliveries AS d INDEXED BY deliveries_due CROSS JOIN events AS e ON e.id = d.event_id
-		WHERE d.state = 0 AND d.endpoint_id = ?1 AND d.due_ms <= ?2 `
+		WHERE d.state = 0 AND d.endpoint_id = ?1 AND d.due_ms <= ?2 AND ?4 >> (CASE d.call_id WHEN 0 THEN d.sequence >> 10 & 63 ELSE d.call_id & 63 END) & 1 `
 	listStrict = listPending + `AND (d.call_id = 0 OR NOT EXISTS (SELECT 1 FROM deliveries AS p
 		WHERE p.call_id = d.call_id AND p.endpoint_id = d.endpoint_id AND p.sequence < d.sequence AND p.state = 0)) `
 	pendingOrder = `ORDER BY d.due_ms, d.event_id LIMIT ?3`
@@ -44,7 +44,8 @@ const (
 
 	listBacklogs = `SELECT b.endpoint_id, b.pending, e.at_ms, b.due_ms
 		FROM (SELECT endpoint_id, count(*) AS pending, min(event_id) AS event_id, min(due_ms) AS due_ms
-			FROM deliveries INDEXED BY deliveries_due WHERE state = 0 GROUP BY endpoint_id) AS b
+			FROM deliveries AS d INDEXED BY deliveries_due
+			WHERE state = 0 AND ?1 >> (CASE d.call_id WHEN 0 THEN d.sequence >> 10 & 63 ELSE d.call_id & 63 END) & 1 GROUP BY endpoint_id) AS b
 		CROSS JOIN events AS e ON e.id = b.event_id ORDER BY b.endpoint_id`
 )
 
@@ -79,13 +80,13 @@ func (w *writer) recordAttempt(a *store.Attempt) error {
 }
 
 // PendingDeliveries lists what an endpoint still has to get.
-func (s *Store) PendingDeliveries(ctx context.Context, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
+func (s *Store) PendingDeliveries(ctx context.Context, parts store.PartitionSet, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
 	query := listPending + pendingOrder
 	if strict {
 		query = listStrict + pendingOrder
 	}
 	deliveries, err := s.listDeliveries(ctx, func(c *conn) *statement {
-		return c.on(query).int(int64(endpoint)).int(int64(dueBy)).int(int64(limit))
+		return c.on(query).int(int64(endpoint)).int(int64(dueBy)).int(int64(limit)).int(int64(parts))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list pending deliveries of endpoint %d: %w", endpoint, err)
@@ -151,10 +152,10 @@ func (s *Store) Attempts(ctx context.Context, key store.DeliveryKey) ([]store.At
 }
 
 // Backlogs says how much each endpoint is due.
-func (s *Store) Backlogs(ctx context.Context) ([]store.Backlog, error) {
+func (s *Store) Backlogs(ctx context.Context, parts store.PartitionSet) ([]store.Backlog, error) {
 	var backlogs []store.Backlog
 	err := s.read(ctx, func(c *conn) error {
-		st := c.on(listBacklogs)
+		st := c.on(listBacklogs).int(int64(parts))
 		for st.next() {
 			backlogs = append(backlogs, store.Backlog{
 				Endpoint: store.EndpointID(st.ColumnInt64(0)), Pending: st.ColumnInt(1),

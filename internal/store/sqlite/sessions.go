@@ -11,10 +11,14 @@ import (
 )
 
 const (
-	putLogin = `INSERT INTO users (app_id, user_id, name, avatar, logged_in) VALUES (?1, ?2, ?3, '', 1)
+	putLogin = `INSERT INTO users (app_id, user_id, name, avatar, logged_in, version) VALUES (?1, ?2, ?3, '', 1, 2)
 		ON CONFLICT DO UPDATE SET logged_in = 1, name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END`
-	putSession = `INSERT INTO sessions (app_id, user_id, session_id, platform, login_ms, offline_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-		ON CONFLICT DO UPDATE SET platform = excluded.platform, login_ms = excluded.login_ms, offline_ms = excluded.offline_ms`
+	putSession = `INSERT INTO sessions (app_id, user_id, session_id, platform, login_ms, offline_ms, node_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+		ON CONFLICT DO UPDATE SET platform = excluded.platform, login_ms = excluded.login_ms, offline_ms = excluded.offline_ms,
+			node_id = excluded.node_id`
+	moveSessions    = `UPDATE users SET version = version + 1 WHERE app_id = ?1 AND user_id = ?2`
+	sessionsVersion = `SELECT version FROM users WHERE app_id = ?1 AND user_id = ?2`
+
 	dropSession = `DELETE FROM sessions WHERE app_id = ?1 AND user_id = ?2 AND session_id = ?3`
 
 	registerUser = `INSERT INTO users (app_id, user_id, name, avatar, logged_in) VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT DO NOTHING`
@@ -24,8 +28,9 @@ const (
 	findUser  = userColumns + `WHERE app_id = ?1 AND user_id = ?2`
 	listUsers = userColumns + `WHERE app_id = ?1 AND user_id >= ?2 ORDER BY user_id LIMIT ?3`
 
-	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms FROM sessions `
+	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms, node_id FROM sessions `
 	listSessionsOf = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`
+	listOpenOf     = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 AND offline_ms = 0`
 	listOpen       = sessionColumns + `WHERE (app_id, user_id, session_id) > (?1, ?2, ?3) AND offline_ms = 0
 		ORDER BY app_id, user_id, session_id LIMIT ?4`
 	listOffline = sessionColumns + `INDEXED BY sessions_offline WHERE offline_ms <> 0 AND offline_ms < ?1
@@ -38,6 +43,17 @@ func (s *Store) CommitSessions(ctx context.Context, c *store.SessionCommit) erro
 }
 
 func (w *writer) commitSessions(c *store.SessionCommit) error {
+	if c.Prior != 0 {
+		switch version, err := sessionsVersionOf(w.conn, c.App, c.User); {
+		case err != nil:
+			return err
+		case version != c.Prior:
+			return store.ErrConflict
+		}
+	}
+	if err := w.conn.on(moveSessions).int(int64(c.App)).text(string(c.User)).run(); err != nil {
+		return err
+	}
 	if c.Login {
 		if err := w.conn.on(putLogin).int(int64(c.App)).text(string(c.User)).text(c.Name).run(); err != nil {
 			return err
@@ -46,7 +62,7 @@ func (w *writer) commitSessions(c *store.SessionCommit) error {
 	for i := range c.Put {
 		p := &c.Put[i]
 		if err := w.conn.on(putSession).int(int64(p.App)).text(string(p.User)).text(string(p.ID)).text(p.Platform).
-			int(int64(p.LoginAt)).int(int64(p.OfflineAt)).run(); err != nil {
+			int(int64(p.LoginAt)).int(int64(p.OfflineAt)).int(int64(p.Node)).run(); err != nil {
 			return err
 		}
 	}
@@ -138,34 +154,66 @@ func readUser(st *statement) store.UserRecord {
 }
 
 // SessionsOf lists the sessions of a user.
-func (s *Store) SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]store.Session, error) {
-	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(listSessionsOf).int(int64(app)).text(string(user))
+func (s *Store) SessionsOf(ctx context.Context, app uint32, user call.UserID) ([]store.Session, int64, error) {
+	var version int64
+	sessions, err := s.listSessions(ctx, func(c *conn) (_ *statement, err error) {
+		version, err = sessionsVersionOf(c, app, user)
+		return c.on(listSessionsOf).int(int64(app)).text(string(user)), err
 	})
+	return sessions, version, err
+}
+
+// sessionsVersionOf gives 1 for somebody of whom nothing is known.
+func sessionsVersionOf(c *conn, app uint32, user call.UserID) (int64, error) {
+	version := int64(1)
+	st := c.on(sessionsVersion).int(int64(app)).text(string(user))
+	if st.next() {
+		version = st.ColumnInt64(0)
+	}
+	return version, st.end()
+}
+
+// OpenSessionsOf lists those sessions of users that are not offline.
+func (s *Store) OpenSessionsOf(ctx context.Context, app uint32, users []call.UserID) ([]store.Session, error) {
+	var open []store.Session
+	for _, user := range users {
+		sessions, err := s.listSessions(ctx, func(c *conn) (*statement, error) {
+			return c.on(listOpenOf).int(int64(app)).text(string(user)), nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, sessions...)
+	}
+	return open, nil
 }
 
 // OpenSessions lists sessions that are not offline.
 func (s *Store) OpenSessions(ctx context.Context, after store.Session, limit int) ([]store.Session, error) {
-	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(listOpen).int(int64(after.App)).text(string(after.User)).text(string(after.ID)).int(int64(limit))
+	return s.listSessions(ctx, func(c *conn) (*statement, error) {
+		return c.on(listOpen).int(int64(after.App)).text(string(after.User)).text(string(after.ID)).int(int64(limit)), nil
 	})
 }
 
 // OfflineSessions lists sessions that went offline before an instant.
 func (s *Store) OfflineSessions(ctx context.Context, before call.Instant, limit int) ([]store.Session, error) {
-	return s.listSessions(ctx, func(c *conn) *statement {
-		return c.on(listOffline).int(int64(before)).int(int64(limit))
+	return s.listSessions(ctx, func(c *conn) (*statement, error) {
+		return c.on(listOffline).int(int64(before)).int(int64(limit)), nil
 	})
 }
 
-func (s *Store) listSessions(ctx context.Context, query func(c *conn) *statement) ([]store.Session, error) {
+func (s *Store) listSessions(ctx context.Context, query func(c *conn) (*statement, error)) ([]store.Session, error) {
 	var sessions []store.Session
 	err := s.read(ctx, func(c *conn) error {
-		st := query(c)
+		st, err := query(c)
+		if err != nil {
+			return err
+		}
 		for st.next() {
 			sessions = append(sessions, store.Session{
 				App: uint32(st.ColumnInt64(0)), User: call.UserID(st.ColumnText(1)), ID: call.SessionID(st.ColumnText(2)),
 				Platform: st.ColumnText(3), LoginAt: call.Instant(st.ColumnInt64(4)), OfflineAt: call.Instant(st.ColumnInt64(5)),
+				Node: store.NodeID(st.ColumnInt64(6)),
 			})
 		}
 		return st.end()

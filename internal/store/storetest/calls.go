@@ -235,7 +235,7 @@ func liveCalls(f *fixture) {
 	slices.Sort(live)
 	var got []call.ID
 	for after, pages := call.ID(0), 0; ; pages++ {
-		records, err := f.LiveCalls(f.ctx(), after, 6)
+		records, err := f.LiveCalls(f.ctx(), store.AllPartitions, after, 6)
 		f.ok(err)
 		if len(records) == 0 {
 			f.equal("pages", pages, (len(live)+5)/6)

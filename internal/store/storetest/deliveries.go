@@ -62,7 +62,13 @@ func deliveriesPending(f *fixture) {
 	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery{second[0], first[1]})
 	f.attempt(second[0], store.Pending, now+50)
 	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery{first[1], second[0]})
-	f.attempt(first[0], store.Pending, now+1) // redelivered by hand
+	// One that is finished stays so, whatever comes late.
+	late := store.Attempt{Delivery: first[0].Key(), Number: first[0].Attempts + 1, State: store.Pending, Due: now + 1}
+	f.ok(f.RecordAttempts(f.ctx(), []store.Attempt{late}))
+	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery{first[1], second[0]})
+	again, err := f.Redeliver(f.ctx(), []store.DeliveryKey{first[0].Key()}, nil, now+1)
+	f.ok(err)
+	first[0] = again[0]
 	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery{first[0], first[1], second[0]})
 }
 
@@ -162,7 +168,7 @@ func backlogs(f *fixture) {
 	eps := f.endpoints("http://a", "http://b", "http://c")
 	list := func() []store.Backlog {
 		f.Helper()
-		got, err := f.Backlogs(f.ctx())
+		got, err := f.Backlogs(f.ctx(), store.AllPartitions)
 		f.ok(err)
 		return got
 	}

@@ -18,7 +18,7 @@ func (f *fixture) users(ids ...call.UserID) []store.UserRecord {
 
 func (f *fixture) sessionsOf(user call.UserID) []store.Session {
 	f.Helper()
-	list, err := f.SessionsOf(f.ctx(), app, user)
+	list, _, err := f.SessionsOf(f.ctx(), app, user)
 	f.ok(err)
 	return list
 }

@@ -222,7 +222,7 @@ func (f *fixture) call(id call.ID) *store.CallRecord {
 
 func (f *fixture) pending(id store.EndpointID, due call.Instant, strict bool, limit int) []*store.Delivery {
 	f.Helper()
-	ds, err := f.PendingDeliveries(f.ctx(), id, due, strict, limit)
+	ds, err := f.PendingDeliveries(f.ctx(), store.AllPartitions, id, due, strict, limit)
 	f.ok(err)
 	return ds
 }
