@@ -220,6 +220,16 @@ func (n *notes) Tell(t Transition) {
 	n.told = append(n.told, t)
 }
 
+func (n *notes) CatchUp(before, after *call.Call) {
+	from := int64(0)
+	if before != nil {
+		from = before.Version
+	}
+	n.add("catch up v%d-v%d", from, after.Version)
+}
+
+func (n *notes) Wake(app uint32) { n.add("wake %d", app) }
+
 func (n *notes) Events(t Transition) []*store.Event {
 	if t.Event == nil {
 		return nil
