@@ -26,7 +26,8 @@ var allowed = map[string][]string{
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
-	"internal/engine":       {"internal/call", "internal/store"},
+	"internal/clock":        {},
+	"internal/engine":       {"internal/call", "internal/clock", "internal/store"},
 	"internal/trace":        {"internal/call", "internal/store"},
 	"internal/feed":         {"internal/store"},
 	"internal/serverapi":    {"internal/call", "internal/engine", "internal/feed", "internal/store", "protocol"},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 
 // pure packages import nothing but the standard library and the project.
 var pure = []string{
-	"protocol", "callback", "internal/call", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
+	"protocol", "callback", "internal/call", "internal/clock", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
 }
 
 // only says who may import a package; everybody else goes through its
