@@ -272,6 +272,31 @@ func TestWebRTCUnreachable(t *testing.T) {
 	bob.quits("alice hung up.")
 }
 
+// What goes into extended data comes out of it, or is refused in words.
+func TestWebRTCSignal(t *testing.T) {
+	alice, _ := openTalkers(t, "")
+	text, err := chromedp.Run(alice.ctx, chromedp.Evaluate[string](`(async () => {
+		const {LIMIT, pack, unpack} = await import('./signal.js');
+		const candidate = (type) => 'a=candidate:' + crypto.getRandomValues(new Uint32Array(4)).join(' 1 ' + type + ' ') + ' typ host\r\n';
+		const many = (n) => 'v=0\r\ns=ü ☎\r\n' + Array.from({length: n}, () => candidate('udp')).join('');
+		const told = await pack({sdp: many(3) + candidate('tcp')});
+		const sdp = many(3);
+		const {type, sdp: back} = await unpack('answer', await pack({sdp}));
+		const failed = [];
+		if (type !== 'answer' || back !== sdp) failed.push('there and back: ' + back);
+		if ((await unpack('offer', told)).sdp.includes('tcp')) failed.push('a TCP candidate is sent');
+		const error = await pack({sdp: many(200)}).catch((error) => error.message);
+		if (!/has 2048\. This machine has very many/.test(error)) failed.push('too much: ' + error);
+		for (const other of ['', 'video', '{}', 'null', '{"sdp":7}', '{"sdp":"%"}', '{"sdp":"AAAA"}']) {
+			if (await unpack('offer', other) !== null) failed.push('something else: ' + other);
+		}
+		return failed.join('\n');
+	})()`, chromedp.EvalAwaitPromise))
+	if err != nil || text != "" {
+		t.Error(err, text)
+	}
+}
+
 // Wide and narrow, light and dark.
 func TestWebRTCLooks(t *testing.T) {
 	checker := axe(t)

@@ -47,7 +47,7 @@ export class Phone {
   // ring calls a user.
   ring(user) {
     if (this.call) return undefined;
-    const call = this.#begin({ with: user, incoming: false, state: 'preparing' });
+    const call = this.#begin({ with: user, incoming: false, state: 'preparing', detail: this.#mayAsk });
     return this.#try(call, async () => {
       await this.#open(call);
       const offer = await call.peer.offer(call.media.stream);
@@ -67,7 +67,7 @@ export class Phone {
   accept() {
     const { call } = this;
     if (call?.state !== 'ringing') return undefined;
-    this.#enter(call, 'preparing');
+    this.#enter(call, 'preparing', { detail: this.#mayAsk });
     return this.#try(call, async () => {
       await this.#open(call);
       const answer = await call.peer.answer(call.offer, call.media.stream);
@@ -102,6 +102,10 @@ export class Phone {
     return tracks.every((track) => track.enabled);
   }
 
+  get #mayAsk() {
+    return this.source === 'devices' ? 'If the browser asks, let it use the camera and the microphone.' : '';
+  }
+
   // ---- a call
 
   #begin(call) {
@@ -122,7 +126,7 @@ export class Phone {
       onStream: (stream) => this.#enter(call, call.state, { remote: stream }),
       onState: (state) => call.joined && this.#enter(call, state, { detail: state === 'failed' ? WITHOUT_MEDIA : '' }),
     });
-    this.#enter(call, call.state, { local: media.stream, note: media.note });
+    this.#enter(call, call.state, { local: media.stream, note: media.note, detail: '' });
   }
 
   // try does the work of a call, which ends if that fails.

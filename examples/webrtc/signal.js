@@ -1,8 +1,8 @@
 // WebRTC descriptions as extended data of Ringback.
 //
-// Extended data has 2048 bytes at most, and a browser's SDP has 4000 to 6000.
-// It is very repetitive, though: with few codecs (see peer.js) and compressed
-// it takes about 1100, and 20 to 50 more for each network address.
+// Extended data has 2048 bytes at most, and a browser's SDP has 6000 or more.
+// With few codecs (see peer.js) and compressed it takes about 1200, and 50 more
+// for each network address: there is room for 16 of them.
 
 export const LIMIT = 2048; // bytes, set by the server
 
