@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -41,34 +40,43 @@ const watch = `window.connections = [];
 	};`
 
 // talker is a window of the WebRTC example.
-type talker struct{ *page }
+type talker struct {
+	*page
+	root   string // of the server
+	script string // that it runs first
+}
 
 // openTalkers opens the windows of alice and bob in one browser. configuration
 // is what their connections are given beside their own, in JavaScript.
 func openTalkers(t *testing.T, configuration string, options ...chromedp.ExecAllocatorOption) (alice, bob talker) {
 	t.Helper()
 	dev := start(t, "dev", "--listen", "127.0.0.1:0")
-	address := dev.await(`Open +(\S+)`)
-	ctx := browserFor(t, patience, append(options, rtcNetwork...)...)
-	open := func(ctx context.Context, user string) talker {
-		p := &page{t: t, ctx: ctx, url: address + "examples/webrtc/?" + url.Values{"user": {user}}.Encode()}
-		p.quiet()
-		_, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) (cdppage.AddScriptToEvaluateOnNewDocumentResult, error) {
-			return cdp.Call(ctx, target, cdppage.AddScriptToEvaluateOnNewDocument,
-				cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf(watch, configuration)})
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.do("open the window of "+user, chromedp.Navigate(p.url))
-		w := talker{p}
-		w.becomes("idle")
-		return w
+	w := talker{&page{t: t}, dev.await(`Open +(\S+)`), fmt.Sprintf(watch, configuration)}
+	alice = w.in(browserFor(t, patience, append(options, rtcNetwork...)...), "alice")
+	return alice, alice.another("bob")
+}
+
+// another opens one more window in the browser.
+func (w talker) another(user string) talker {
+	w.t.Helper()
+	ctx, cancel := chromedp.NewContext(w.ctx)
+	w.t.Cleanup(cancel)
+	return w.in(ctx, user)
+}
+
+func (w talker) in(ctx context.Context, user string) talker {
+	w.t.Helper()
+	w.page = &page{t: w.t, ctx: ctx, url: w.root + "examples/webrtc/?" + url.Values{"user": {user}}.Encode()}
+	w.quiet()
+	_, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) (cdppage.AddScriptToEvaluateOnNewDocumentResult, error) {
+		return cdp.Call(ctx, target, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: w.script})
+	})
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	alice = open(ctx, "alice")
-	tab, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	return alice, open(tab, "bob")
+	w.do("open the window of "+user, chromedp.Navigate(w.url))
+	w.becomes("idle")
+	return w
 }
 
 // becomes waits for a state of the call.
@@ -228,7 +236,7 @@ func TestWebRTCNoCall(t *testing.T) {
 	t.Cleanup(cancel)
 	carol := &page{t: t, ctx: ctx}
 	carol.quiet()
-	carol.do("open a phone", chromedp.Navigate(strings.Replace(alice.url, "examples/webrtc/?user=alice", "phone?user=carol", 1)))
+	carol.do("open a phone", chromedp.Navigate(alice.root+"phone?user=carol"))
 	carol.state("carol", "idle")
 	alice.do("ring it", chromedp.SetValue(css(`[data-testid="peer"]`), "carol"))
 	alice.press("ring")
@@ -236,6 +244,29 @@ func TestWebRTCNoCall(t *testing.T) {
 	carol.click("carol", "accept")
 	alice.quits("carol accepted on a device that sent no WebRTC answer.")
 	carol.outcome("carol", "Alice ended the call")
+}
+
+// Both devices of a user ring, and the one that answers has the call. Who has
+// a call is busy for others.
+func TestWebRTCDevices(t *testing.T) {
+	alice, bob := openTalkers(t, "", rtcCamera...)
+	second := bob.another("bob")
+	alice.press("ring")
+	bob.becomes("ringing")
+	second.becomes("ringing")
+	second.press("accept")
+	bob.becomes("idle")
+	bob.says("title", "You answered on another device.")
+	alice.hears()
+	second.hears()
+
+	zoe := bob.another("zoe")
+	zoe.do("ring alice", chromedp.SetValue(css(`[data-testid="peer"]`), "alice"))
+	zoe.press("ring")
+	zoe.quits("alice is busy.")
+	alice.hears()
+	alice.press("hang-up")
+	second.quits("alice hung up.")
 }
 
 // A page that is reloaded takes its call along, and rings again.
@@ -326,7 +357,7 @@ func TestWebRTCLooks(t *testing.T) {
 	bob.press("accept")
 	alice.hears()
 	look(alice, "connected")
-	bob.do("open the page as nobody", chromedp.Navigate(strings.TrimSuffix(bob.url, "?user=bob")),
+	bob.do("open the page as nobody", chromedp.Navigate(bob.root+"examples/webrtc/"),
 		chromedp.WaitVisible(chromedp.CSS("#choose")))
 	look(bob, "choose")
 	bob.do("as somebody", chromedp.SendKeys(chromedp.CSS("#choose-user"), "zoe"), chromedp.Click(chromedp.CSS("#choose .primary")))
