@@ -197,7 +197,7 @@ func TestWebRTCCall(t *testing.T) {
 func TestWebRTCWithoutCamera(t *testing.T) {
 	alice, bob := openTalkers(t, "")
 	alice.press("ring")
-	alice.says("note", "A test picture and a tone go instead.")
+	alice.says("note", "Sent instead: a test picture and a tone.")
 	bob.becomes("ringing")
 	bob.press("source-test")
 	bob.press("accept")

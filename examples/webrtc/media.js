@@ -14,16 +14,21 @@ const WHY = {
 export async function openMedia(source, user) {
   const tracks = [];
   const missing = [];
+  const instead = [];
   const cleanUp = [];
   if (source === 'devices') {
     const both = await take({ audio: true, video: true });
     if (both.tracks) {
       tracks.push(...both.tracks);
     } else {
-      for (const [kind, name] of [['audio', 'microphone'], ['video', 'camera']]) {
+      for (const [kind, name, substitute] of [['video', 'camera', 'a test picture'], ['audio', 'microphone', 'a tone']]) {
         const one = both.error.name === 'NotAllowedError' ? both : await take({ [kind]: true });
-        if (one.tracks) tracks.push(...one.tracks);
-        else missing.push(`The ${name} ${WHY[one.error.name] ?? `does not work (${one.error.message})`}.`);
+        if (one.tracks) {
+          tracks.push(...one.tracks);
+          continue;
+        }
+        missing.push(`The ${name} ${WHY[one.error.name] ?? `does not work (${one.error.message})`}.`);
+        instead.push(substitute);
       }
     }
   }
@@ -35,7 +40,7 @@ export async function openMedia(source, user) {
   }
   return {
     stream: new MediaStream(tracks),
-    note: missing.length > 0 ? `${missing.join(' ')} A test ${missing.length > 1 ? 'picture and a tone go' : 'signal goes'} instead.` : '',
+    note: missing.length > 0 ? `${missing.join(' ')} Sent instead: ${instead.join(' and ')}.` : '',
     close() {
       for (const track of tracks) track.stop();
       for (const stop of cleanUp) stop();
