@@ -7,7 +7,7 @@
 
 import { openMedia } from './media.js';
 import { Peer } from './peer.js';
-import { RingbackClient, UserState } from './ringback.js';
+import { RingbackClient, RingbackError, UserState } from './ringback.js';
 import { unpack } from './signal.js';
 
 const ADVANCED = 1; // mode
@@ -84,8 +84,7 @@ export class Phone {
     if (!call) return;
     const rings = call.incoming && !call.joined;
     this.#finish(call, rings ? 'You rejected the call.' : call.joined ? 'You hung up.' : 'You cancelled the call.');
-    if (!call.id) return;
-    this.#takeBack(call);
+    if (call.id) this.#takeBack(call);
   }
 
   // leave is for a page that goes away. An unanswered call rings on: the page
@@ -135,7 +134,7 @@ export class Phone {
       await work();
     } catch (error) {
       if (call.over) return;
-      this.#finish(call, `${error.message}${error.code ? ` (${error.code})` : ''}`);
+      this.#finish(call, error instanceof RingbackError ? `${error.message} (${error.code})` : error.message);
       if (call.id) this.#takeBack(call);
     }
   }
