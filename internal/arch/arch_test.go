@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"client":                {"protocol"},
 	"callback":              {"protocol"},
 	"examples/receivers/go": {"callback", "protocol"},
+	"examples/webrtc":       {},
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
@@ -46,7 +47,7 @@ var allowed = map[string][]string{
 	"internal/peer":        {},
 	"internal/config":      {"internal/config/typo"},
 	"internal/config/typo": {},
-	"internal/demo":        {"protocol"},
+	"internal/demo":        {"examples/webrtc", "protocol"},
 	"internal/bench":       {"client", "protocol", "internal/auth"},
 	"internal/certify":     {"internal/call", "internal/store", "internal/webhook", "protocol"},
 

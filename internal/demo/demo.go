@@ -1,7 +1,9 @@
 // Package demo serves the first page that a newcomer sees under `ringback
 // dev`: two phones that ring each other over the web SDK, more of them if
 // wanted, and beside them an inbox that receives the callbacks, verifies them
-// and shows them as they arrive. /phone is the page of one phone.
+// and shows them as they arrive. /phone is the page of one phone, and
+// /examples/webrtc/ the example of that name, which takes its login tokens from
+// here too.
 //
 // The phones are ordinary clients and the inbox is an ordinary receiver;
 // nothing here reaches into the server. The page hands out login tokens to
@@ -14,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -22,6 +25,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ringback/ringback/examples/webrtc"
 )
 
 // static holds the web SDK too, as the file that its build gives.
@@ -40,7 +45,9 @@ const maxUserID = 32
 // style, no other origin, and no frame around it.
 const contentSecurityPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// contentTypes are the types of the embedded files. The table of the system
+const htmlType = "text/html; charset=utf-8"
+
+// contentTypes are the types of the embedded files that are no pages. The table of the system
 // is not asked: some have another idea of .js, which a browser then refuses.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
@@ -117,9 +124,12 @@ func New(o Options) *Demo {
 		receiver: newReceiver(inbox.announceMode),
 		closed:   make(chan struct{}),
 	}
-	d.mux.HandleFunc("GET /{$}", servePage("index.html"))
-	d.mux.HandleFunc("GET /phone", servePage("phone.html"))
-	d.mux.HandleFunc("GET /demo/{asset}", d.serveAsset)
+	d.mux.HandleFunc("GET /{$}", serveFile(static, "static/index.html", htmlType))
+	d.mux.HandleFunc("GET /phone", serveFile(static, "static/phone.html", htmlType))
+	d.mux.HandleFunc("GET /demo/{asset}", serveAssets(static, "static/"))
+	d.mux.HandleFunc("GET /examples/webrtc/{$}", serveFile(webrtc.Files, "index.html", htmlType))
+	d.mux.HandleFunc("GET /examples/webrtc/{asset}", serveAssets(webrtc.Files, ""))
+	d.mux.HandleFunc("GET /examples/webrtc/ringback.js", serveFile(static, "static/ringback.js", contentTypes[".js"]))
 	d.mux.HandleFunc("GET /demo/config.json", d.serveConfig)
 	d.mux.HandleFunc("POST /demo/secret", d.serveSecret)
 	d.mux.HandleFunc("POST /demo/token", d.serveToken)
@@ -137,8 +147,8 @@ func (d *Demo) Close() {
 	d.closing.Do(func() { close(d.closed) })
 }
 
-// ServeHTTP answers for /, /phone and everything under /demo/. A request whose Host
-// is not loopback is refused, so that a foreign name which resolves to this
+// ServeHTTP answers for /, /phone and everything under /demo/ and
+// /examples/webrtc/. A request whose Host is not loopback is refused, so that a foreign name which resolves to this
 // machine does not reach the tokens; so is one that a page of another origin
 // causes, unless it only reads.
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -170,23 +180,26 @@ func loopback(hostport string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// servePage answers with a page of static.
-func servePage(name string) http.HandlerFunc {
+// serveFile answers with one file.
+func serveFile(files fs.FS, name, contentType string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		http.ServeFileFS(w, r, static, "static/"+name)
+		w.Header().Set("Content-Type", contentType)
+		http.ServeFileFS(w, r, files, name)
 	}
 }
 
-func (d *Demo) serveAsset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("asset")
-	ct, ok := contentTypes[path.Ext(name)]
-	if !ok {
-		http.NotFound(w, r)
-		return
+// serveAssets answers with the files of a directory, pages apart, for a
+// pattern with {asset} at its end. dir is empty or ends in a slash.
+func serveAssets(files fs.FS, dir string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("asset")
+		ct, ok := contentTypes[path.Ext(name)]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		serveFile(files, dir+name, ct)(w, r)
 	}
-	w.Header().Set("Content-Type", ct)
-	http.ServeFileFS(w, r, static, "static/"+name)
 }
 
 func (d *Demo) serveConfig(w http.ResponseWriter, _ *http.Request) {
