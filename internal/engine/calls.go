@@ -142,6 +142,9 @@ func (e *Engine) drop(c *entry, id call.ID) {
 	if e.calls[id] == c {
 		delete(e.calls, id)
 	}
+	if e.Peers != nil {
+		e.past.add(id)
+	}
 	e.mu.Unlock()
 }
 

@@ -29,8 +29,6 @@ type Peers interface {
 	Send(to store.NodeID, data []byte)
 	// Ask has another node's engine Answer.
 	Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error)
-	// Connected reports whether others can be reached.
-	Connected() bool
 	// LostSessions: see store.Nodes.
 	LostSessions(ctx context.Context, before call.Instant, after store.Session, limit int) ([]store.Session, error)
 }

@@ -136,6 +136,11 @@ func (e *Engine) enter(s *session) {
 	}
 	p.remove(s.ID)
 	p.sessions = append(p.sessions, s)
+	for id := range e.byUser[key] {
+		if c := e.calls[id]; c != nil {
+			c.touched.Store(false)
+		}
+	}
 }
 
 // leave takes sessions out of presence and gives them. It reports whether the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
@@ -23,8 +24,9 @@ type remote struct {
 	told     *call.Call // what devices here were told, when it is not rec.Call
 	audience audience
 	// touched says that other nodes know, or learn with their next commit,
-	// that devices of this one are to be told.
-	touched bool
+	// that devices of this one are to be told. It ends when another session
+	// comes here, for whoever looked before that may not know of it.
+	touched atomic.Bool
 	early   []*letter // wait for what belongs before them
 	gap     *time.Timer
 }
@@ -50,7 +52,8 @@ func tidings(t Transition, prior uint64) news {
 // the call in memory will find his record outdated and read anew who has to be
 // told, this node included.
 func (e *Engine) committed(c *entry, commit *store.CallCommit, t *Transition) {
-	c.told, c.touched = nil, true
+	c.told = nil
+	c.touched.Store(true)
 	switch t.Event.(type) {
 	case call.CallCreated:
 		c.audience = audience{known: commit.Find}
@@ -142,7 +145,7 @@ func (e *Engine) touch(ctx context.Context, c *entry, user call.UserID) error {
 		}
 	}
 	for range maxConflicts {
-		if c.touched || !c.rec.Call.Active(user) {
+		if c.touched.Load() || !c.rec.Call.Active(user) {
 			return nil
 		}
 		if err := e.write(ctx, c); err != nil && !errors.Is(err, store.ErrConflict) {
@@ -159,6 +162,27 @@ type letter struct {
 	rec store.CallRecord // of its news
 }
 
+// past are the calls that were last heard of or in memory, and are no longer:
+// news of their creation is old news.
+type past struct {
+	ids  [4096]call.ID
+	at   int
+	have map[call.ID]struct{}
+}
+
+func (p *past) add(id call.ID) {
+	if _, ok := p.have[id]; ok {
+		return
+	}
+	if p.have == nil {
+		p.have = make(map[call.ID]struct{}, len(p.ids))
+	}
+	delete(p.have, p.ids[p.at])
+	p.ids[p.at] = id
+	p.have[id] = struct{}{}
+	p.at = (p.at + 1) % len(p.ids)
+}
+
 // first takes news of a call that is not in memory.
 func (e *Engine) first(l *letter) {
 	after := l.rec.Call
@@ -166,6 +190,12 @@ func (e *Engine) first(l *letter) {
 	if l.News.Event != nil {
 		_, created = l.News.Event.Event.(call.CallCreated)
 	}
+	e.mu.Lock()
+	if _, old := e.past.have[after.ID]; old {
+		created = false
+	}
+	e.past.add(after.ID)
+	e.mu.Unlock()
 	switch {
 	case !e.minds(after):
 		if e.holds(after.ID) && len(l.News.Events) > 0 {
@@ -192,9 +222,7 @@ func (e *Engine) first(l *letter) {
 	defer e.release(c)
 	e.index(nil, after)
 	e.schedule(c)
-	c.touched = true
-	c.audience.known = true
-	c.audience.add(e.Peers.Self(), l.News.Nodes...)
+	e.join(c, l.News)
 	e.Devices.Tell(Transition{After: after, Event: l.News.Event.Event, Remote: true})
 	e.Callbacks.HandOff(l.News.Events)
 }
@@ -264,14 +292,23 @@ func (e *Engine) next(c *entry, l *letter) {
 	before := c.shown()
 	e.follow(c, l.rec)
 	c.fresh = false // as far as is known
-	c.audience.known = true
-	c.audience.add(e.Peers.Self(), l.News.Nodes...)
+	e.join(c, l.News)
 	if ev := l.News.Event; ev != nil && ev.Event != nil {
 		e.Devices.Tell(Transition{Before: before, After: c.rec.Call, Event: ev.Event, Remote: true})
 	} else {
 		e.Devices.CatchUp(before, c.rec.Call)
 	}
 	e.Callbacks.HandOff(l.News.Events)
+}
+
+// join takes over who is to be told of a call. This node may have been told
+// only because it holds it.
+func (e *Engine) join(c *entry, n *news) {
+	c.audience.known = true
+	c.audience.add(e.Peers.Self(), n.Nodes...)
+	if contains(n.Nodes, e.Peers.Self()) {
+		c.touched.Store(true)
+	}
 }
 
 // readEarly takes what waited for the record as it is now.
