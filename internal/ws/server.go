@@ -77,6 +77,7 @@ type Server struct {
 	mu      sync.Mutex
 	open    map[*client]struct{}
 	closing bool
+	away    bool // devices are sent elsewhere
 	work    sync.WaitGroup // readers
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -142,13 +143,31 @@ func (s *Server) enter(c *client) bool {
 		delete(s.open, c)
 		s.mu.Unlock()
 	})
-	return !s.closing
+	return !s.closing && !s.away
 }
 
 func (s *Server) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.closing || s.away
+}
+
+// SendAway tells every device to go elsewhere (1001), and takes no others until
+// Welcome.
+func (s *Server) SendAway() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+	for c := range s.open {
+		c.conn.close(protocol.CloseGoingAway, "this node cannot do its work: connect to another")
+	}
+}
+
+// Welcome takes devices again.
+func (s *Server) Welcome() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
 }
 
 // Connections is the number of open connections.
