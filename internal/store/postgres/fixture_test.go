@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -35,27 +36,38 @@ func open(t testing.TB, options Options) *Store {
 	return s
 }
 
-// databases are those of the directories of the suite.
-type databases struct {
+// schemas are those of the directories of a suite, in one database, which is
+// quicker than a database for each.
+type schemas struct {
 	sync.Mutex
+	base string // URL of the database
 	urls map[string]string
 }
 
-func (d *databases) open(t *testing.T, dir string) store.Store {
+func newSchemas(t *testing.T) *schemas {
+	return &schemas{base: pgtest.Database(t), urls: make(map[string]string)}
+}
+
+func (d *schemas) open(t *testing.T, dir string) *Store {
 	t.Helper()
 	d.Lock()
-	url := d.urls[dir]
-	d.Unlock()
-	if url == "" {
-		url = pgtest.Database(t)
-		d.Lock()
+	url, made := d.urls[dir]
+	if !made {
+		name := fmt.Sprint("suite", len(d.urls))
+		url = d.base + "?search_path=" + name
 		d.urls[dir] = url
-		d.Unlock()
+		pgtest.Exec(t, d.base, "CREATE SCHEMA "+name)
 	}
+	d.Unlock()
 	return open(t, Options{URL: url, Connections: 5})
 }
 
 func TestStore(t *testing.T) {
-	d := &databases{urls: make(map[string]string)}
-	storetest.Run(t, d.open)
+	d := newSchemas(t)
+	storetest.Run(t, func(t *testing.T, dir string) store.Store { return d.open(t, dir) })
+}
+
+func TestNodes(t *testing.T) {
+	d := newSchemas(t)
+	storetest.RunNodes(t, func(t *testing.T, dir string) storetest.NodeStore { return d.open(t, dir) })
 }
