@@ -41,7 +41,19 @@ func migrate(ctx context.Context, c *pgx.Conn) error {
 	if _, err := c.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
 		return err
 	}
-	if version, err = schemaVersion(ctx, c); err != nil {
+	if err := migrateAll(ctx, c, files); err != nil {
+		return err // the lock goes with the connection
+	}
+	if _, err := c.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(migrationLock)); err != nil {
+		return err
+	}
+	return c.PgConn().Exec(ctx, settings).Close()
+}
+
+// migrateAll brings the schema up to date, while nobody else does.
+func migrateAll(ctx context.Context, c *pgx.Conn, files []fs.DirEntry) error {
+	version, err := schemaVersion(ctx, c)
+	if err != nil {
 		return err
 	}
 	if version > len(files) {
@@ -58,7 +70,7 @@ func migrate(ctx context.Context, c *pgx.Conn) error {
 			return fmt.Errorf("migration %s: %w", name, err)
 		}
 	}
-	return nil // the lock goes with the connection
+	return nil
 }
 
 // schemaVersion gives 0 for a database that has no schema yet.

@@ -103,21 +103,14 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if err == nil {
 		err = first.QueryRow(ctx, headLock).Scan(&s.lock)
 	}
-	if closed := first.Close(ctx); err == nil {
-		err = closed
+	if err == nil {
+		s.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", explain(config.ConnConfig, err))
-	}
-	if s.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), config); err != nil {
-		return nil, fmt.Errorf("open store: %w", explain(config.ConnConfig, err))
+		return nil, fmt.Errorf("open store: %w", errors.Join(explain(config.ConnConfig, err), first.Close(ctx)))
 	}
 	s.config = config.ConnConfig
-	w := &writer{store: s}
-	if err := w.connect(ctx); err != nil {
-		s.pool.Close()
-		return nil, fmt.Errorf("open store: %w", err)
-	}
+	w := &writer{store: s, conn: first, used: time.Now()}
 	go w.run()
 	return s, nil
 }
