@@ -22,9 +22,9 @@ const (
 	// No call that lives is older than the oldest of all. IDs begin with the
 	// second of creation.
 	listLiveOf = `SELECT c.commit_id, c.state
-		FROM (SELECT min(id) AS id FROM calls WHERE ended_ms IS NULL) AS oldest
-		JOIN history AS h ON h.app_id = $1 AND h.user_id = $2 AND h.create_ms >= (oldest.id >> 31) * 1000 AND h.call_id >= oldest.id
-		JOIN calls AS c ON c.id = h.call_id WHERE c.ended_ms IS NULL`
+		FROM history AS h JOIN calls AS c ON c.id = h.call_id
+		WHERE h.app_id = $1 AND h.user_id = $2 AND c.ended_ms IS NULL
+			AND h.create_ms >= ((SELECT min(id) FROM calls WHERE ended_ms IS NULL) >> 31) * 1000`
 	listHistory = `SELECT h.create_ms, c.state FROM history AS h JOIN calls AS c ON c.id = h.call_id
 		WHERE h.app_id = $1 AND h.user_id = $2 AND h.create_ms <= $3
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $4`

@@ -22,9 +22,10 @@ const (
 		WHERE h.app_id = $4 AND h.user_id = $5 AND h.create_ms >= $1 AND (h.create_ms, h.call_id) < ($2, $6)
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $3`
 
-	candidatesByID = `SELECT n, create_ms, id, state FROM (SELECT row_number() OVER (ORDER BY create_ms DESC, id DESC) AS n, * FROM (%s) AS w) AS c
+	// The rows stay in the order of the window.
+	candidatesByID = `SELECT n, create_ms, id, state FROM (SELECT row_number() OVER () AS n, * FROM (%s) AS w) AS c
 		WHERE ($%d::bigint = 0 OR app_id = $%[2]d) AND (NOT $%[3]d::boolean OR ended_ms IS NULL) AND (NOT $%[4]d::boolean OR ended_ms IS NOT NULL)
-			AND ($%[5]d::text = '' OR outcome = $%[5]d) ORDER BY n LIMIT $%[6]d`
+			AND ($%[5]d::text = '' OR outcome = $%[5]d) LIMIT $%[6]d`
 	windowEnd = `SELECT count(*), coalesce((array_agg(create_ms ORDER BY create_ms, id))[1], 0), coalesce((array_agg(id ORDER BY create_ms, id))[1], 0)
 		FROM (%s) AS w`
 )
