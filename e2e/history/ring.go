@@ -214,8 +214,8 @@ func (c *checker) over(d *device, ring *ring, r Record) {
 // begin notes that the device rings.
 func (c *checker) begin(d *device, r Record, call *protocol.Call) {
 	ring := d.rings[call.CallID]
-	if ring != nil && (ring.stop == nil || call.Version <= ring.version) {
-		return // it was told before
+	if ring != nil && (ring.stop == nil || call.Version <= ring.version && !ring.gone) {
+		return // it was told so before
 	}
 	if ring != nil {
 		c.judge(d, ring) // a second invitation
@@ -278,7 +278,6 @@ func (c *checker) judge(d *device, ring *ring) {
 	}
 	if rang := c.heard(d, ring.begun.At, until); rang > ring.timeout+c.limits.Late+c.limits.Told {
 		c.violated(Overring, ring.call, proof, "%s rings for %v, the timeout is %v", d.name, rang.Round(time.Millisecond), ring.timeout)
-		return
 	}
 	inv := c.invitationOf(ring)
 	if inv == nil || inv.ended == nil || ring.gone {
