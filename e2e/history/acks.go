@@ -70,9 +70,12 @@ func (c *checker) replied(r Record) {
 		UserIDs []string `json:"user_ids"`
 	}
 	c.decode(sent, &in)
-	named := slices.DeleteFunc(in.UserIDs, func(id string) bool {
+	named := slices.DeleteFunc(slices.Clone(in.UserIDs), func(id string) bool {
 		return slices.ContainsFunc(body.ErrorUsers, func(e protocol.ErrorUser) bool { return e.UserID == id })
 	})
+	if len(in.UserIDs) > 0 && len(named) == 0 {
+		return // nobody was left
+	}
 	// done looks for an event of the user, and of each of those named.
 	done := func(named []string, events ...string) bool {
 		matches := func(e *event, user string) bool {

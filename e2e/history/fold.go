@@ -13,7 +13,7 @@ const (
 	rejected    = "rejected"
 	cancelled   = "cancelled"
 	beCancelled = "be-cancelled"
-	timedOut    = "timed out"
+	timedOut    = "timed_out"
 	quit        = "quit"
 )
 
@@ -93,13 +93,17 @@ func (c *checker) step(s *story, m *model, e *event) {
 	switch e.Event {
 	case protocol.CallbackCreate:
 		m.state[e.data.Caller] = accepted
-		c.invite(s, m, e, e.data.Timeout)
+		from := e.AtMS
+		if s.call != nil {
+			from = s.call.CreatedMS // of which the event is the record, a moment later
+		}
+		c.invite(s, m, e, from, e.data.Timeout)
 	case protocol.CallbackInvite:
 		timeout := 0
 		if len(s.events) > 0 {
 			timeout = s.events[0].data.Timeout
 		}
-		c.invite(s, m, e, timeout)
+		c.invite(s, m, e, e.data.InviteMS, timeout)
 	case protocol.CallbackAccept:
 		c.settle(s, m, e, accepted)
 	case protocol.CallbackReject:
@@ -145,13 +149,13 @@ func (s *story) mode() string {
 	return s.call.Mode
 }
 
-func (c *checker) invite(s *story, m *model, e *event, timeout int) {
+func (c *checker) invite(s *story, m *model, e *event, from int64, timeout int) {
 	for _, user := range e.data.UserIDs {
 		if inv := m.ringing[user]; inv != nil || m.state[user] == accepted {
 			c.violated(Outcome, s.id, s.proof(e), "%s is invited again while being rung or in the call", user)
 			continue
 		}
-		inv := &invitation{user: user, from: e.AtMS, deadline: e.AtMS + int64(timeout)*1000, begun: e}
+		inv := &invitation{user: user, from: from, deadline: from + int64(timeout)*1000, begun: e}
 		m.ringing[user] = inv
 		s.invites = append(s.invites, inv)
 		delete(m.state, user)
@@ -188,7 +192,7 @@ func (c *checker) finalState(s *story, m *model) {
 	for _, u := range s.call.Users {
 		inv, want := m.ringing[u.UserID], m.state[u.UserID]
 		switch {
-		case inv != nil && (u.State == "inviting" || u.State == "received" || u.State == "not yet received"):
+		case inv != nil && (u.State == "inviting" || u.State == "received" || u.State == "not_yet_received"):
 		case inv != nil:
 			c.violated(State, s.id, s.proof(last), "%s is %q, but by the events still being rung", u.UserID, u.State)
 		case u.State == want || want == cancelled && s.cancelledState(m, u.State):
@@ -224,7 +228,7 @@ func (s *story) cancelledState(m *model, state string) bool {
 	switch state {
 	case cancelled, beCancelled:
 		return true
-	case "inviting", "received", "not yet received":
+	case "inviting", "received", "not_yet_received":
 		return m.ended != nil && m.ended.Event == protocol.CallbackEnd
 	}
 	return false

@@ -54,6 +54,7 @@ type eventData struct {
 	Payload  string   `json:"payload"`
 	Extended string   `json:"extend_data"`
 	Timeout  int      `json:"timeout"`
+	InviteMS int64    `json:"invite_time"`
 }
 
 // event is an event of the store, with the record that has it.
