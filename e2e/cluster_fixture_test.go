@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,7 +51,8 @@ type clusterNode struct {
 func newCluster(t *testing.T, n int, extra string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, extra: extra}
-	c.postgres, c.database = pgtest.Own(t)
+	c.postgres = pgtest.Launch(t)
+	c.database = c.postgres.Database(t)
 	c.startNATS()
 	t.Cleanup(func() { c.nats.Shutdown() })
 	for i := range n {
@@ -104,7 +106,7 @@ func (c *cluster) add(name string, env ...string) *clusterNode {
 // start runs the node and waits until it is ready.
 func (n *clusterNode) start() {
 	n.c.t.Helper()
-	cmd := ringback("serve", "--config", n.config)
+	cmd := exec.Command(binary, "serve", "--config", n.config)
 	cmd.Env = append(os.Environ(), n.env...)
 	n.process = launch(n.c.t, cmd)
 	n.awaitReady()

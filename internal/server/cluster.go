@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -50,7 +51,7 @@ func (s *Server) joinCluster(ctx context.Context) (err error) {
 		return err
 	}
 	s.store = db
-	member, err := cluster.Join(ctx, cluster.Options{
+	options := cluster.Options{
 		Store: db, Name: name, Lease: s.config.Lease, Clock: s.clock, Logger: s.options.Logger,
 		Bus: func(self store.NodeID, h bus.Handler) (bus.Bus, error) {
 			if s.config.NATS == "" {
@@ -58,7 +59,19 @@ func (s *Server) joinCluster(ctx context.Context) (err error) {
 			}
 			return natsbus.Join(ctx, natsbus.Options{URL: s.config.NATS, Name: name, Logger: s.options.Logger}, self, h)
 		},
-	})
+	}
+	member, err := cluster.Join(ctx, options)
+	var taken *store.NodeTakenError
+	if errors.As(err, &taken) {
+		// It may be this node itself, before it was killed. One that lives will
+		// have renewed its lease by then.
+		s.options.Logger.Info("a node of this name was running lately; waiting to see whether it still is", "node", name, "for", taken.Until)
+		select {
+		case <-time.After(taken.Until + 100*time.Millisecond):
+			member, err = cluster.Join(ctx, options)
+		case <-ctx.Done():
+		}
+	}
 	if err != nil {
 		db.Close()
 		return err
