@@ -120,12 +120,11 @@ func (e *Engine) addHolders(c *entry, open []store.Session) {
 }
 
 // spread tells other nodes what happened to a call that is held. Only the
-// node that holds the call gets the events, which are deliveries to make.
-func (e *Engine) spread(c *entry, n news, events []*store.Event) {
+// node that holds the call gets what is to be delivered.
+func (e *Engine) spread(c *entry, n news, deliver []*store.Event) {
 	e.hear(c)
 	n.Nodes = append([]store.NodeID{e.Peers.Self()}, c.audience.nodes...)
-	n.Call = store.EncodeCall(&c.rec)
-	n.Commit = c.rec.CommitID
+	n.Call, n.Version, n.Commit, n.Sequences = c.rec.Call.ID, c.rec.Call.Version, c.rec.CommitID, c.rec.Sequences
 	holder := e.Peers.Holder(store.PartitionOf(c.rec.Call.ID))
 	var plain []byte
 	for _, node := range c.audience.nodes {
@@ -138,7 +137,7 @@ func (e *Engine) spread(c *entry, n news, events []*store.Event) {
 		e.Peers.Send(node, plain)
 	}
 	if holder != 0 && holder != e.Peers.Self() {
-		n.Events = events
+		n.Deliver = deliver
 		e.Peers.Send(holder, encode(&message{News: &n}))
 	}
 }
