@@ -10,7 +10,6 @@
 package demo
 
 import (
-	"embed"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,17 +17,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"time"
-)
 
-// static holds the web SDK too, as the file that its build gives.
-//
-//go:generate cp ../../sdk/web/dist/ringback.js static/ringback.js
-//go:embed static
-var static embed.FS
+	"github.com/ringback/ringback/internal/demo/static"
+)
 
 // maxRequest bounds the body of a request from the page, in bytes.
 const maxRequest = 1 << 10
@@ -39,14 +33,6 @@ const maxUserID = 32
 // contentSecurityPolicy keeps the page to its own files: no inline script or
 // style, no other origin, and no frame around it.
 const contentSecurityPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-// contentTypes are the types of the embedded files. The table of the system
-// is not asked: some have another idea of .js, which a browser then refuses.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
-}
 
 // Options says for which app the page is. AppID, AppSecret and Token are
 // required.
@@ -119,7 +105,9 @@ func New(o Options) *Demo {
 	}
 	d.mux.HandleFunc("GET /{$}", servePage("index.html"))
 	d.mux.HandleFunc("GET /phone", servePage("phone.html"))
-	d.mux.HandleFunc("GET /demo/{asset}", d.serveAsset)
+	d.mux.HandleFunc("GET /demo/{asset}", func(w http.ResponseWriter, r *http.Request) {
+		static.ServeAsset(w, r, r.PathValue("asset"))
+	})
 	d.mux.HandleFunc("GET /demo/config.json", d.serveConfig)
 	d.mux.HandleFunc("POST /demo/secret", d.serveSecret)
 	d.mux.HandleFunc("POST /demo/token", d.serveToken)
@@ -170,23 +158,12 @@ func loopback(hostport string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// servePage answers with a page of static.
+// servePage answers with a page.
 func servePage(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		http.ServeFileFS(w, r, static, "static/"+name)
+		http.ServeFileFS(w, r, static.Files, name)
 	}
-}
-
-func (d *Demo) serveAsset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("asset")
-	ct, ok := contentTypes[path.Ext(name)]
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", ct)
-	http.ServeFileFS(w, r, static, "static/"+name)
 }
 
 func (d *Demo) serveConfig(w http.ResponseWriter, _ *http.Request) {
