@@ -128,7 +128,7 @@ func (t *totals) tiles(o *adminapi.Overview) []tile {
 	}
 	if o.Now.OldestPendingMS != 0 {
 		age := time.Duration(o.AtMS-o.Now.OldestPendingMS) * time.Millisecond
-		backlog.Note = "the oldest for " + span(age)
+		backlog.Note = "oldest: " + span(age)
 		if age > time.Minute {
 			backlog.Tone = "warn"
 		}

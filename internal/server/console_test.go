@@ -2,7 +2,9 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -380,5 +382,38 @@ func TestConsoleLive(t *testing.T) {
 	}
 	for _, r := range streams {
 		find(r, made.CallID)
+	}
+}
+
+// Who was told of a change is told once more when nothing has changed since:
+// what is counted is durable a moment later only.
+func TestConsoleLooksOnceMore(t *testing.T) {
+	v := serveConsole(t, false)
+	v.signIn()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/console/live?only=changed", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := v.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	alice := dial(t, v.url, "alice")
+	defer alice.Close()
+	dial(t, v.url, "bob").Close()
+	if _, err := alice.Invite(t.Context(), protocol.Invite{UserIDs: []string{"bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(resp.Body); ; {
+		if !lines.Scan() {
+			t.Fatalf("the stream ended: %v", lines.Err())
+		}
+		var before, now int
+		if _, err := fmt.Sscanf(lines.Text(), "data: %d %d", &before, &now); err == nil && before == now && now > 0 {
+			return
+		}
 	}
 }
