@@ -13,7 +13,7 @@ import (
 )
 
 // tokenTTL is how long a token counts that is made here: long enough to try
-// something, and no way to do without a backend.
+// something.
 const tokenTTL = time.Hour
 
 func (a *API) registerTokens() {

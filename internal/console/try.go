@@ -88,7 +88,7 @@ func tryPath(app uint32) string { return Path + "/try?app=" + strconv.FormatUint
 // wrong is a line of text.
 func (v *visit) mintToken() error {
 	made, err := v.api.CreateToken(v.r.Context(), appNumber(v.r.PostFormValue("app")), v.r.PostFormValue("user"))
-	if refusal, ok := errors.AsType[*adminclient.Error](err); ok && refusal.Status < 500 {
+	if refusal, ok := errors.AsType[*adminclient.Error](err); ok {
 		http.Error(v.w, sentence(refusal.Detail), refusal.Status)
 		return nil
 	}
