@@ -110,6 +110,7 @@ func New(o Options) *API {
 	a.registerRedeliveries()
 	a.registerCalls()
 	a.registerUsers()
+	a.registerTokens()
 	a.registerEvents()
 	a.registerAudit()
 	a.describeGate()
