@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -60,6 +61,18 @@ func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog
 	for _, w := range cfg.Warnings() {
 		log.Warn(w.String())
 	}
+	for {
+		err := serveOnce(ctx, cfg, log)
+		if !errors.Is(err, server.ErrFenced) {
+			return err
+		}
+		log.Warn("the node begins again, as a new one", "error", err)
+	}
+}
+
+// serveOnce runs the server until ctx ends, or other nodes have taken over its
+// work.
+func serveOnce(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	srv, err := server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText()})
 	if err != nil {
 		return err
@@ -68,7 +81,12 @@ func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog
 	if err != nil {
 		return fmt.Errorf("%w (closing again: %v)", err, srv.Close())
 	}
-	log.Info("serving", "address", ln.Addr().String(), "version", versionText(), "data_dir", cfg.DataDir, "apps", len(cfg.Apps))
+	cfg.Listen = ln.Addr().String() // the same if there is a next time
+	where := []any{"data_dir", cfg.DataDir}
+	if cfg.Store != "" {
+		where = []any{"node", srv.Node()}
+	}
+	log.Info("serving", append([]any{"address", cfg.Listen, "version", versionText(), "apps", len(cfg.Apps)}, where...)...)
 	err = srv.Serve(ctx, ln)
 	log.Info("stopped")
 	return err

@@ -11,6 +11,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -40,6 +41,34 @@ func (f *Feed) Announce(events []*store.Event) {
 		for w := range f.watches[0] {
 			w.tell(ev.ID)
 		}
+	}
+}
+
+// Follow announces events that were committed elsewhere, by other nodes: while
+// anybody watches it asks for the highest ID, again and again, until ctx ends.
+func (f *Feed) Follow(ctx context.Context, last func(context.Context) (store.EventID, error), every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if f.watching.Load() == 0 {
+			continue
+		}
+		id, err := last(ctx)
+		if err != nil {
+			continue // those who read learn it themselves
+		}
+		f.mu.Lock()
+		for _, watches := range f.watches {
+			for w := range watches {
+				w.tell(id)
+			}
+		}
+		f.mu.Unlock()
 	}
 }
 

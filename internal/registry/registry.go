@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,57 @@ func (r *Registry) Watch(changed func()) {
 	changed()
 }
 
+// Reload reads the apps again, because another node may have changed them.
+// Whoever watches is told if so.
+func (r *Registry) Reload(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	managed, err := r.store.ManagedApps(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the apps: %w", err)
+	}
+	paused, err := r.paused(ctx)
+	if err != nil {
+		return err
+	}
+	apps := make(map[uint32]*App)
+	for id, app := range *r.apps.Load() {
+		if app.File {
+			again := *app
+			again.Endpoints = slices.Clone(app.Endpoints)
+			for i := range again.Endpoints {
+				again.Endpoints[i].Paused = paused[again.Endpoints[i].ID]
+			}
+			apps[id] = &again
+		}
+	}
+	for _, rec := range managed {
+		if apps[rec.ID], err = fromRecord(rec); err != nil {
+			return err
+		}
+	}
+	if r.closed || reflect.DeepEqual(apps, *r.apps.Load()) {
+		return nil
+	}
+	r.apps.Store(&apps)
+	r.awaitExpiry()
+	r.changed()
+	return nil
+}
+
+// paused reads which endpoints are paused.
+func (r *Registry) paused(ctx context.Context) (map[store.EndpointID]bool, error) {
+	known, err := r.store.ListEndpoints(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the endpoints: %w", err)
+	}
+	paused := make(map[store.EndpointID]bool)
+	for _, e := range known {
+		paused[e.ID] = e.Paused
+	}
+	return paused, nil
+}
+
 // Close stops waiting for secrets to run out.
 func (r *Registry) Close() {
 	r.mu.Lock()
@@ -107,13 +159,9 @@ func (r *Registry) syncFile(ctx context.Context, file []config.App) (map[uint32]
 	} else if err != nil {
 		return nil, fmt.Errorf("recording the apps of the configuration file: %w", err)
 	}
-	known, err := r.store.ListEndpoints(ctx)
+	paused, err := r.paused(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the endpoints: %w", err)
-	}
-	paused := make(map[store.EndpointID]bool)
-	for _, e := range known {
-		paused[e.ID] = e.Paused
+		return nil, err
 	}
 	apps := make(map[uint32]*App)
 	for i, f := range file {

@@ -7,15 +7,17 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringback/ringback/internal/bus"
 	"github.com/ringback/ringback/internal/bus/natsbus"
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/cluster"
+	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
+	"github.com/ringback/ringback/internal/webhook"
 )
 
 // Kinds of messages between nodes.
@@ -36,6 +38,17 @@ const (
 type node struct {
 	*cluster.Member
 	store *postgres.Store
+	stop  context.CancelFunc // of work
+	work  sync.WaitGroup
+}
+
+// Node is the name of this server among those that share its store; "" for the
+// embedded store.
+func (s *Server) Node() string {
+	if s.node == nil {
+		return ""
+	}
+	return s.node.Name
 }
 
 // joinCluster opens the shared store and joins the nodes that share it.
@@ -52,7 +65,7 @@ func (s *Server) joinCluster(ctx context.Context) (err error) {
 	}
 	s.store = db
 	options := cluster.Options{
-		Store: db, Name: name, Lease: s.config.Lease, Clock: s.clock, Logger: s.options.Logger,
+		Store: db, Name: name, Lease: s.config.Lease, Clock: s.clock, Alone: s.config.NATS == "", Logger: s.options.Logger,
 		Bus: func(self store.NodeID, h bus.Handler) (bus.Bus, error) {
 			if s.config.NATS == "" {
 				return bus.NewExchange().Join(self, h), nil
@@ -76,13 +89,13 @@ func (s *Server) joinCluster(ctx context.Context) (err error) {
 		db.Close()
 		return err
 	}
-	s.node = &node{member, db}
+	s.node = &node{Member: member, store: db}
 	return nil
 }
 
 // startCluster begins to take part in the work, after everything that does it
 // has started.
-func (s *Server) startCluster(ctx context.Context) {
+func (s *Server) startCluster() {
 	s.node.Handle(kindEngine, s.engine.Receive, s.engine.Answer)
 	s.node.Handle(kindWake, func(_ store.NodeID, data []byte) {
 		var endpoints []store.EndpointID
@@ -94,7 +107,59 @@ func (s *Server) startCluster(ctx context.Context) {
 	}, nil)
 	s.node.Handle(kindApps, func(store.NodeID, []byte) { go s.reloadApps() }, nil)
 	s.node.OnChange(s.clusterChanged)
+	ctx, stop := context.WithCancel(context.Background())
+	s.node.stop = stop
+	s.node.work.Go(func() { s.feed.Follow(ctx, s.store.LastEventID, followEvery) })
+	s.node.work.Go(func() {
+		tick := time.NewTicker(reloadEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				s.reloadApps()
+			}
+		}
+	})
 	s.node.Start()
+}
+
+// Leave leaves the cluster.
+func (n *node) Leave(ctx context.Context) error {
+	if n.stop != nil {
+		n.stop()
+	}
+	n.work.Wait()
+	return n.Member.Leave(ctx)
+}
+
+// partitions says which deliveries are this node's; nil: all.
+func (s *Server) partitions() webhook.Partitions {
+	if s.node == nil {
+		return nil
+	}
+	return s.node
+}
+
+// peers are the other nodes; nil: there are none.
+func (s *Server) peers() engine.Peers {
+	if s.node == nil {
+		return nil
+	}
+	return peers{s.node, s}
+}
+
+// wakingDeliverer tells other nodes of redeliveries that are theirs.
+type wakingDeliverer struct {
+	*webhook.Deliverer
+	server *Server
+}
+
+// Redeliver implements adminapi.Deliverer.
+func (d wakingDeliverer) Redeliver(list []*store.Delivery) {
+	d.Deliverer.Redeliver(list)
+	d.server.elsewhere(list)
 }
 
 // reloadApps takes over what other nodes have done to apps.
@@ -178,13 +243,4 @@ func (p peers) Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, e
 // LostSessions implements engine.Peers.
 func (p peers) LostSessions(ctx context.Context, before call.Instant, after store.Session, limit int) ([]store.Session, error) {
 	return p.store.LostSessions(ctx, before, after, limit)
-}
-
-// nodeNames lists the living nodes for people.
-func (n *node) nodeNames() string {
-	var names []string
-	for _, other := range n.Nodes() {
-		names = append(names, other.Name)
-	}
-	return strings.Join(names, ", ")
 }

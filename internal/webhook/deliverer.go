@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/protocol"
 )
@@ -84,6 +85,8 @@ type Options struct {
 	AllowNetworks []netip.Prefix // beyond public addresses
 	Logger        *slog.Logger   // nil: no log
 	Version       string         // of the server, for User-Agent
+	Partitions    Partitions     // nil: all deliveries are this node's
+	Clock         *clock.Clock   // nil: the machine's
 	// Observe is told of every attempt, by many goroutines at once. It must
 	// not wait.
 	Observe func(Observation)
@@ -104,6 +107,8 @@ type Deliverer struct {
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
+	parts     Partitions
+	clock     *clock.Clock
 	epoch     time.Time // of the monotonic clock, see now
 	recorder  *recorder
 	loading   chan struct{} // a slot for each load from the store at a time
@@ -135,6 +140,8 @@ func New(o Options) (*Deliverer, error) {
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
+		parts:     o.Partitions,
+		clock:     o.Clock,
 		epoch:     time.Now(),
 		loading:   make(chan struct{}, parallelLoads),
 		targets:   make(map[store.EndpointID]*endpoint),
@@ -144,6 +151,9 @@ func New(o Options) (*Deliverer, error) {
 	}
 	if d.observe == nil {
 		d.observe = func(Observation) {}
+	}
+	if d.parts == nil {
+		d.parts = all{}
 	}
 	if d.capacity == 0 {
 		d.capacity = defaultCapacity
@@ -262,6 +272,9 @@ func (d *Deliverer) Start() {
 	for _, e := range d.targets {
 		e.start()
 	}
+	if d.parts != (all{}) {
+		d.tasks.Go(d.seek)
+	}
 }
 
 // Subscriptions gives the endpoints of an app that are to get an event. The
@@ -276,11 +289,15 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 // the order of their commits. What was made pending in another way is not
 // handed off: see Redeliver and Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
-// them when an endpoint is removed.
+// them when an endpoint is removed. Those of partitions that this node does not
+// hold are ignored, too.
 func (d *Deliverer) HandOff(events []*store.Event) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, ev := range events {
+		if !d.holds(store.DeliveryKey{Call: ev.Call, Sequence: int64(ev.ID)}) {
+			continue
+		}
 		for _, sub := range ev.Deliveries {
 			e := d.targets[sub.Endpoint]
 			if e == nil {

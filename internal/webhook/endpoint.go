@@ -289,11 +289,12 @@ func (e *endpoint) take() *item {
 	if e.closed || e.conf.Paused {
 		return nil
 	}
-	var it *item
-	if e.hold.down {
-		it = e.takeProbe()
-	} else if it = e.ready.pop(); it == nil && e.slots < e.lowSlots() {
-		it = e.low.pop()
+	it := e.pick()
+	for ; it != nil && !e.d.holds(it.Key()); it = e.pick() {
+		if it.probe {
+			it.probe, e.hold.probing = false, false
+		}
+		e.forget(it)
 	}
 	if it == nil {
 		return nil
@@ -303,6 +304,18 @@ func (e *endpoint) take() *item {
 	if it.low {
 		it.slot = true
 		e.slots++
+	}
+	return it
+}
+
+// pick takes the next item out of its queue, or gives nil.
+func (e *endpoint) pick() *item {
+	if e.hold.down {
+		return e.takeProbe()
+	}
+	it := e.ready.pop()
+	if it == nil && e.slots < e.lowSlots() {
+		it = e.low.pop()
 	}
 	return it
 }
@@ -390,5 +403,5 @@ func (e *endpoint) expect(it *item) {
 
 // onClock converts an instant of the wall clock to the Deliverer's.
 func (d *Deliverer) onClock(i call.Instant) time.Duration {
-	return d.now() + time.Until(i.Time())
+	return d.now() + d.clock.Until(i.Time())
 }

@@ -25,7 +25,7 @@ func (d *Deliverer) Redeliver(list []*store.Delivery) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, again := range list {
-		if e := d.targets[again.Endpoint]; e != nil && again.State == store.Pending {
+		if e := d.targets[again.Endpoint]; e != nil && again.State == store.Pending && d.holds(again.Key()) {
 			e.handOff(&item{Delivery: *again, low: true, awaited: true})
 		}
 	}

@@ -81,7 +81,7 @@ func (e *endpoint) query() (found, error) {
 	}
 	const ever = call.Instant(math.MaxInt64)
 	limit := e.d.capacity
-	list, err := e.d.store.PendingDeliveries(e.d.loads, store.AllPartitions, e.id, ever, false, limit)
+	list, err := e.d.store.PendingDeliveries(e.d.loads, e.d.parts.Held(), e.id, ever, false, limit)
 	if err != nil {
 		return found{}, err
 	}
@@ -91,7 +91,7 @@ func (e *endpoint) query() (found, error) {
 	if !e.settings().Strict {
 		return found{list: list}, nil
 	}
-	list, err = e.d.store.PendingDeliveries(e.d.loads, store.AllPartitions, e.id, ever, true, limit)
+	list, err = e.d.store.PendingDeliveries(e.d.loads, e.d.parts.Held(), e.id, ever, true, limit)
 	return found{list: list, heads: true}, err
 }
 
@@ -114,6 +114,9 @@ func (e *endpoint) merge(f found) bool {
 	}
 	for _, d := range f.list {
 		key := d.Key()
+		if !e.d.holds(key) {
+			continue // it was when this was read
+		}
 		if owned := e.owned[key]; owned != nil && !owned.finishedBefore(d) {
 			delete(e.left, key)
 			continue

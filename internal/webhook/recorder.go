@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -185,6 +186,9 @@ func (r *recorder) try(batch []result) bool {
 		}
 		if r.ctx.Err() != nil {
 			return false
+		}
+		if errors.Is(err, store.ErrFenced) {
+			return true // others have taken over; the attempts will be made again
 		}
 		if tries == 1 {
 			r.log.Error("results of callbacks cannot be written; they are kept and tried again", "err", err)

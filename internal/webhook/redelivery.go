@@ -61,6 +61,9 @@ type Redeliverer struct {
 	// current is the job that runs; it is guarded by turn.
 	current *store.Redelivery
 
+	active    func() bool
+	elsewhere func([]*store.Delivery)
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -76,6 +79,17 @@ func NewRedeliverer(s JobStore, to *Deliverer, log *slog.Logger) *Redeliverer {
 	r := &Redeliverer{store: s, to: to, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
+}
+
+// jobPoll is the pause between two looks for jobs that other nodes have made.
+const jobPoll = 2 * time.Second
+
+// Among has the Redeliverer share the store with others: it works only while
+// active says so, which is for one node at a time, and tells elsewhere of what
+// it made pending, for those that deliver a part of it. It is called before
+// Start.
+func (r *Redeliverer) Among(active func() bool, elsewhere func([]*store.Delivery)) {
+	r.active, r.elsewhere = active, elsewhere
 }
 
 // Start goes on with the jobs that have not ended, and runs new ones. It is
@@ -153,19 +167,27 @@ func (r *Redeliverer) run() {
 		}) {
 			return
 		}
-		if job == nil {
+		if job == nil || r.idle() {
+			var poll <-chan time.Time
+			if r.active != nil {
+				poll = time.After(jobPoll)
+			}
 			select {
 			case <-r.wake:
-				continue
+			case <-poll:
 			case <-r.ctx.Done():
 				return
 			}
+			continue
 		}
 		if !r.carryOut(job) {
 			return
 		}
 	}
 }
+
+// idle reports whether another node does the work.
+func (r *Redeliverer) idle() bool { return r.active != nil && !r.active() }
 
 // oldest finds the job to run next; nil: there is none.
 func (r *Redeliverer) oldest() (*store.Redelivery, error) {
@@ -208,6 +230,9 @@ func (r *Redeliverer) carryOut(job *store.Redelivery) bool {
 	pace := max(job.PerSecond, 1)
 	size := min(max(pace/chunksPerSecond, 1), maxChunk)
 	for next := time.Now(); ; {
+		if r.idle() {
+			return true // another node goes on with it
+		}
 		n, on := r.advance(job, size)
 		if !on {
 			return r.ctx.Err() == nil
@@ -290,6 +315,9 @@ func (r *Redeliverer) advance(job *store.Redelivery, size int) (int, bool) {
 		return err
 	})
 	r.to.Redeliver(again)
+	if r.elsewhere != nil {
+		r.elsewhere(again)
+	}
 	return len(keys), on
 }
 

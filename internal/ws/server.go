@@ -77,7 +77,7 @@ type Server struct {
 	mu      sync.Mutex
 	open    map[*client]struct{}
 	closing bool
-	away    bool // devices are sent elsewhere
+	away    bool           // devices are sent elsewhere
 	work    sync.WaitGroup // readers
 	ctx     context.Context
 	stop    context.CancelFunc
