@@ -98,7 +98,7 @@ func report(t *testing.T, seed uint64, res *load.Result) {
 	t.Helper()
 	t.Logf("seed %d: %d calls %v, %d events, %d callbacks, %d logins; scenarios %v",
 		seed, res.Calls, res.Outcomes, res.Events, res.Callbacks, res.Logins, res.Scenarios)
-	for _, outcome := range []string{"accepted", "rejected", "timeout", "caller_cancel", "ended"} {
+	for _, outcome := range []string{"accepted", "rejected", "timeout", "caller_cancel", "caller_left"} {
 		if res.Outcomes[outcome] == 0 {
 			t.Errorf("no call came to %q: the load does not test it", outcome)
 		}

@@ -42,10 +42,11 @@ type scenario struct {
 	play     func(*scene)
 }
 
-// scenarios are played at random; what is named twice is played twice as often.
+// scenarios are played at random, what is named twice twice as often.
 var scenarios = []scenario{
 	{name: "accept", play: func(s *scene) { s.answered(protocol.OpCallAccept) }},
 	{name: "accept", play: func(s *scene) { s.answered(protocol.OpCallAccept) }},
+	{name: "reject", play: func(s *scene) { s.answered(protocol.OpCallReject) }},
 	{name: "reject", play: func(s *scene) { s.answered(protocol.OpCallReject) }},
 	{name: "devices race", play: (*scene).devicesRace},
 	{name: "cancel", play: func(s *scene) { s.cancelled(false) }},
@@ -53,6 +54,7 @@ var scenarios = []scenario{
 	{name: "ring out", play: (*scene).ringOut},
 	{name: "accept at the deadline", play: (*scene).atTheDeadline},
 	{name: "group", play: (*scene).group},
+	{name: "cancel of one", play: (*scene).cancelOne},
 	{name: "advanced", play: (*scene).advanced},
 	{name: "advanced", play: (*scene).advanced},
 	{name: "logout of the caller", play: (*scene).callerLogsOut},
@@ -164,6 +166,18 @@ func (s *scene) group() {
 		}
 	}
 	s.invite(s.either(u[0]), 0, s.ringTime(), steps, u[1], u[2], u[3])
+}
+
+// cancelOne takes back one of two invitations; the other callee may answer.
+func (s *scene) cancelOne() {
+	u := s.users(3)
+	caller := s.either(u[0])
+	call := s.invite(caller, s.run.random(2), s.ringTime(), []step{s.step(s.either(u[1]), protocol.OpCallReject, s.soon())}, u[1], u[2])
+	if call == "" {
+		return
+	}
+	s.pause(s.soon())
+	caller.do(s.ctx, protocol.OpCallCancel, protocol.Cancel{CallID: call, UserIDs: []string{u[2][0].user}})
 }
 
 // advanced is a call that one accepts, one joins, one is brought into, and one

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -89,7 +90,7 @@ func (l *wireLink) login(ctx context.Context) {
 func (l *wireLink) read(ctx context.Context, br *bufio.Reader) (int, error) {
 	heartbeat := 5 * time.Second
 	for {
-		f, err := ws.ReadFrame(br)
+		f, err := readFrame(br)
 		if err != nil {
 			return 0, err
 		}
@@ -115,6 +116,19 @@ func (l *wireLink) read(ctx context.Context, br *bufio.Reader) (int, error) {
 			}
 		}
 	}
+}
+
+// readFrame reads a frame, none larger than the protocol has.
+func readFrame(br *bufio.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(br); err != nil {
+		return f, err
+	}
+	if f.Header.Length > protocol.MaxFrame {
+		return f, fmt.Errorf("a frame of %d bytes, the limit is %d", f.Header.Length, protocol.MaxFrame)
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(br, f.Payload)
+	return f, err
 }
 
 // frame records a frame and passes it on. After a login it gives the interval
