@@ -146,7 +146,7 @@ func fill(b *testing.B, url string) {
 		`CREATE TEMP TABLE g AS SELECT g FROM generate_series(1, ` + strconv.Itoa(n) + `) AS g`,
 		`INSERT INTO calls SELECT ` + id + `, 1, 2, g, 0, 1750000000000, 'accepted', '` + fmt.Sprintf(`\x%x`, state) + `' FROM g`,
 		`INSERT INTO history SELECT 1, 'user' || (g::bigint * k * 2654435761) % 100000, 1750000000000 + g, ` + id + ` FROM g, generate_series(1, 2) AS k ON CONFLICT DO NOTHING`,
-		`INSERT INTO events SELECT (g * 2 + k)::bigint * 1024, 1, ` + id + `, 0, k, false, 'call_create', 'alice', 's', '` + fields + `' FROM g, generate_series(0, 1) AS k`,
+		`INSERT INTO events SELECT (g * 2 + k)::bigint * 1024, 1, ` + id + `, 0, k, false, 'call_create', 'alice', 's', '` + fmt.Sprintf(`\x%x`, fields) + `' FROM g, generate_series(0, 1) AS k`,
 		`INSERT INTO deliveries SELECT ` + id + `, 1, k + 1, (g * 2 + k)::bigint * 1024, 0, 1, 0, 1, 1, 200, 0, 3, '', '{"code":0}', '', '' FROM g, generate_series(0, 1) AS k`,
 		`DROP TABLE g`,
 		`VACUUM ANALYZE`,
