@@ -26,6 +26,9 @@ var allowed = map[string][]string{
 	"internal/call":         {},
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
+
+	"internal/store/postgres":        {"internal/call", "internal/store"},
+	"internal/store/postgres/pgtest": {},
 	"internal/engine":       {"internal/call", "internal/store"},
 	"internal/trace":        {"internal/call", "internal/store"},
 	"internal/feed":         {"internal/store"},
@@ -61,6 +64,9 @@ var pure = []string{
 // contract.
 var only = map[string][]string{
 	"internal/store/sqlite": {"internal/server"},
+
+	"internal/store/postgres":        {"internal/server"},
+	"internal/store/postgres/pgtest": {}, // tests only
 	"internal/serverapi":    {"internal/server"},
 	"internal/server":       {"cmd/ringback"},
 	"internal/adminclient":  {"cmd/ringback", "internal/console"},

@@ -56,14 +56,18 @@ func transition(before *call.Call, n int, commit int64) *store.CallCommit {
 func user(n uint32) call.UserID { return call.UserID(fmt.Sprint("user", n*2654435761%100_000)) }
 
 // cpu is the processor time in nanoseconds that the process and the server's
-// connections of the store have used.
-func cpu(b *testing.B, s *Store) (own, server int64) {
+// connections of the stores have used.
+func cpu(b *testing.B, stores []*Store) (own, server int64) {
 	b.Helper()
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
 		b.Fatal(err)
 	}
-	pids, err := read(b.Context(), s, pgx.RowTo[int], "SELECT pid FROM pg_stat_activity WHERE application_name = $1", s.name)
+	var names []string
+	for _, s := range stores {
+		names = append(names, s.name)
+	}
+	pids, err := read(b.Context(), stores[0], pgx.RowTo[int], "SELECT pid FROM pg_stat_activity WHERE application_name = ANY($1)", names)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +102,7 @@ func BenchmarkCommit(b *testing.B) {
 					stores[i] = open(b, Options{URL: url, afterTransact: func(int) { batches.Add(1) }})
 				}
 				commits.Store(time.Now().UnixNano())
-				own, server := cpu(b, stores[0])
+				own, server := cpu(b, stores)
 				b.ResetTimer()
 				var wg sync.WaitGroup
 				for i := range committers {
@@ -116,7 +120,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				wg.Wait()
 				b.StopTimer()
-				own2, server2 := cpu(b, stores[0])
+				own2, server2 := cpu(b, stores)
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "transitions/s")
 				b.ReportMetric(float64(own2-own)/1e3/float64(b.N), "cpu-µs/op")
 				b.ReportMetric(float64(server2-server)/1e3/float64(b.N), "server-µs/op")
