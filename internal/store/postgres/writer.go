@@ -393,7 +393,7 @@ func isRefusal(err error) bool {
 }
 
 // pipeline has the server carry out statements as one transaction of one round
-// trip, by a connection of the pool.
+// trip, by a connection of the pool. It may come again from the beginning.
 func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
 	if err := s.check(ctx); err != nil {
 		return err
@@ -403,8 +403,12 @@ func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
 		if err != nil {
 			return s.failed(ctx, err, false)
 		}
+		fresh := new(pgx.Batch) // what was sent belongs to the connection
+		for _, q := range b.QueuedQueries {
+			fresh.Queue(q.SQL, q.Arguments...).Fn = q.Fn
+		}
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeout)
-		err = conn.SendBatch(within, b).Close()
+		err = conn.SendBatch(within, fresh).Close()
 		cancel()
 		conn.Release()
 		if !isPassing(err) || attempt == 3 {
