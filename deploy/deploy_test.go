@@ -1,5 +1,3 @@
-// Package deploy has files for running Ringback elsewhere; it holds nothing
-// but their tests.
 package deploy
 
 import (

@@ -80,7 +80,7 @@ func TestClusterRingsAcross(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("bob does not ring")
 	}
-	if _, err := bob.Accept(t.Context(), made.CallID, "on node 2"); err != nil {
+	if _, err := bob.Accept(t.Context(), protocol.CallAction{CallID: made.CallID, ExtendedData: "on node 2"}); err != nil {
 		t.Fatal(err)
 	}
 	for timeout := time.After(patience); ; {

@@ -56,14 +56,18 @@ func transition(before *call.Call, n int, commit int64) *store.CallCommit {
 func user(n uint32) call.UserID { return call.UserID(fmt.Sprint("user", n*2654435761%100_000)) }
 
 // cpu is the processor time in nanoseconds that the process and the server's
-// connections of the store have used.
-func cpu(b *testing.B, s *Store) (own, server int64) {
+// connections of the stores have used.
+func cpu(b *testing.B, stores []*Store) (own, server int64) {
 	b.Helper()
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
 		b.Fatal(err)
 	}
-	pids, err := read(b.Context(), s, pgx.RowTo[int], "SELECT pid FROM pg_stat_activity WHERE application_name = $1", s.name)
+	var names []string
+	for _, s := range stores {
+		names = append(names, s.name)
+	}
+	pids, err := read(b.Context(), stores[0], pgx.RowTo[int], "SELECT pid FROM pg_stat_activity WHERE application_name = ANY($1)", names)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +102,7 @@ func BenchmarkCommit(b *testing.B) {
 					stores[i] = open(b, Options{URL: url, afterTransact: func(int) { batches.Add(1) }})
 				}
 				commits.Store(time.Now().UnixNano())
-				own, server := cpu(b, stores[0])
+				own, server := cpu(b, stores)
 				b.ResetTimer()
 				var wg sync.WaitGroup
 				for i := range committers {
@@ -116,7 +120,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				wg.Wait()
 				b.StopTimer()
-				own2, server2 := cpu(b, stores[0])
+				own2, server2 := cpu(b, stores)
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "transitions/s")
 				b.ReportMetric(float64(own2-own)/1e3/float64(b.N), "cpu-µs/op")
 				b.ReportMetric(float64(server2-server)/1e3/float64(b.N), "server-µs/op")
@@ -146,7 +150,7 @@ func fill(b *testing.B, url string) {
 		`CREATE TEMP TABLE g AS SELECT g FROM generate_series(1, ` + strconv.Itoa(n) + `) AS g`,
 		`INSERT INTO calls SELECT ` + id + `, 1, 2, g, 0, 1750000000000, 'accepted', '` + fmt.Sprintf(`\x%x`, state) + `' FROM g`,
 		`INSERT INTO history SELECT 1, 'user' || (g::bigint * k * 2654435761) % 100000, 1750000000000 + g, ` + id + ` FROM g, generate_series(1, 2) AS k ON CONFLICT DO NOTHING`,
-		`INSERT INTO events SELECT (g * 2 + k)::bigint * 1024, 1, ` + id + `, 0, k, false, 'call_create', 'alice', 's', '` + fields + `' FROM g, generate_series(0, 1) AS k`,
+		`INSERT INTO events SELECT (g * 2 + k)::bigint * 1024, 1, ` + id + `, 0, k, false, 'call_create', 'alice', 's', '` + fmt.Sprintf(`\x%x`, fields) + `' FROM g, generate_series(0, 1) AS k`,
 		`INSERT INTO deliveries SELECT ` + id + `, 1, k + 1, (g * 2 + k)::bigint * 1024, 0, 1, 0, 1, 1, 200, 0, 3, '', '{"code":0}', '', '' FROM g, generate_series(0, 1) AS k`,
 		`DROP TABLE g`,
 		`VACUUM ANALYZE`,

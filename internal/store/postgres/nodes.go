@@ -27,7 +27,8 @@ const (
 	disconnect  = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE application_name = $1 AND usename = current_user AND datname = current_database()`
 
-	endExpired = `WITH expired AS (SELECT id FROM nodes WHERE ended_ms IS NULL AND expires_ms < ` + clockMS + ` AND id <> $1),
+	// Those that were disconnected, so that none of them holds the head.
+	endExpired = `WITH expired AS (SELECT id FROM nodes WHERE ended_ms IS NULL AND expires_ms < ` + clockMS + ` AND connection = ANY($1::text[])),
 			head AS (SELECT pg_advisory_xact_lock($2) WHERE EXISTS (SELECT 1 FROM expired))
 		UPDATE nodes AS n SET ended_ms = ` + clockMS + ` FROM expired, head WHERE n.id = expired.id`
 	forgetNodes = `DELETE FROM nodes AS n WHERE n.ended_ms < ` + clockMS + ` - 86400000
@@ -74,14 +75,15 @@ func (s *Store) JoinNode(ctx context.Context, name string, lease time.Duration) 
 	if lease < time.Second {
 		return 0, fmt.Errorf("store: a lease of %v is too short; it is at least a second", lease)
 	}
-	if err := s.disconnectExpired(ctx, 0); err != nil {
+	expired, err := s.disconnectExpired(ctx, 0)
+	if err != nil {
 		return 0, err
 	}
 	var ids []int64
 	var rival error
 	b := new(pgx.Batch)
 	b.Queue(lockMembership)
-	b.Queue(endExpired, int64(0), s.lock)
+	b.Queue(endExpired, expired, s.lock)
 	b.Queue(listRivals, textOf(name), lease.Milliseconds()).Query(func(rows pgx.Rows) error {
 		var same bool
 		var left, theirs int64
@@ -89,7 +91,7 @@ func (s *Store) JoinNode(ctx context.Context, name string, lease time.Duration) 
 			switch {
 			case rival != nil:
 			case same:
-				rival = &store.NodeTakenError{Name: name, Until: time.Duration(left) * time.Millisecond}
+				rival = &store.NodeTakenError{Name: name, Until: time.Duration(max(left, 0)) * time.Millisecond}
 			default:
 				rival = &store.LeaseError{Theirs: time.Duration(theirs) * time.Millisecond, Ours: lease}
 			}
@@ -101,8 +103,7 @@ func (s *Store) JoinNode(ctx context.Context, name string, lease time.Duration) 
 		ids, err = pgx.AppendRows(ids[:0], rows, pgx.RowTo[int64])
 		return err
 	})
-	err := s.pipeline(ctx, b)
-	switch {
+	switch err := s.pipeline(ctx, b); {
 	case err != nil:
 		return 0, err
 	case len(ids) == 0:
@@ -112,11 +113,12 @@ func (s *Store) JoinNode(ctx context.Context, name string, lease time.Duration) 
 	return store.NodeID(ids[0]), nil
 }
 
-// disconnectExpired ends the connections of nodes whose lease has ended.
-func (s *Store) disconnectExpired(ctx context.Context, self int64) error {
+// disconnectExpired ends the connections of nodes whose lease has ended, and
+// gives their names.
+func (s *Store) disconnectExpired(ctx context.Context, self int64) ([]string, error) {
 	names, err := read(ctx, s, pgx.RowTo[string], findExpired, self)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("look for nodes whose lease has ended: %w", err)
 	}
 	for _, name := range names {
 		// Should the server not allow it, what they hold ends by the time-outs
@@ -125,7 +127,7 @@ func (s *Store) disconnectExpired(ctx context.Context, self int64) error {
 			s.log.Warn("ending the connections of a node whose lease has ended failed", "err", err)
 		}
 	}
-	return nil
+	return names, nil
 }
 
 // RenewNode renews the lease.
@@ -134,7 +136,8 @@ func (s *Store) RenewNode(ctx context.Context, release store.PartitionSet) (stor
 	if id == 0 {
 		return store.Membership{}, errNotJoined
 	}
-	if err := s.disconnectExpired(ctx, id); err != nil {
+	expired, err := s.disconnectExpired(ctx, id)
+	if err != nil {
 		return store.Membership{}, err
 	}
 	var m store.Membership
@@ -142,7 +145,7 @@ func (s *Store) RenewNode(ctx context.Context, release store.PartitionSet) (stor
 	b.Queue(lockMembership)
 	b.Queue(fence, id)
 	b.Queue(renewNode, id)
-	b.Queue(endExpired, id, s.lock)
+	b.Queue(endExpired, expired, s.lock)
 	b.Queue(forgetNodes)
 	b.Queue(freePartitions, id, int64(release))
 	b.Queue(takePartitions, id, int64(release))

@@ -22,7 +22,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	case err == nil:
 		s.room.foundRoom()
 	case errors.Is(err, store.ErrUnknown): // whether it is written matters to nobody
-		return fmt.Errorf("%w: %s", errUnreachable, errors.Unwrap(err))
+		return fmt.Errorf("%w: %v", errUnreachable, err)
 	}
 	return err
 }

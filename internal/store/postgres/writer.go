@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -291,11 +290,36 @@ func (w *writer) send(b *batch) error {
 	err := b.run(ctx, w.conn, w.store)
 	if w.conn.IsClosed() {
 		w.store.log.Error("the connection to the database was lost", "err", err)
+		pid := w.conn.PgConn().PID()
 		w.drop()
+		w.seal(pid)
 	}
 	w.used = time.Now()
 	return err
 }
+
+// seal sees to it that a transaction whose connection was lost is over, so
+// that whoever reads back what became of it does not come too early: its
+// statements may have reached the server, and wait for a lock there. While the
+// server cannot be reached there is nothing to be read either; and no lock is
+// waited for longer than lock_timeout.
+func (w *writer) seal(pid uint32) {
+	ctx, cancel := context.WithTimeout(context.Background(), w.store.options.Timeout)
+	defer cancel()
+	err := w.ready(ctx)
+	for left := 1; err == nil; {
+		if err = w.conn.QueryRow(ctx, endConnection, pid, w.store.name).Scan(&left); err == nil && left == 0 {
+			return
+		}
+		time.Sleep(sealStep)
+	}
+	w.store.log.Warn("whether a lost transaction is over is not known yet", "err", err)
+}
+
+const (
+	endConnection = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = $1::integer AND application_name = $2`
+	sealStep      = 10 * time.Millisecond
+)
 
 // notSent is an error before anything was sent.
 type notSent struct{ err error }
@@ -304,7 +328,7 @@ func (e notSent) Error() string   { return e.err.Error() }
 func (e notSent) Unwrap() error   { return e.err }
 func (notSent) SafeToRetry() bool { return true }
 
-// tell runs a transaction of several round trips by a connection of the pool.
+// transact runs a transaction of several round trips by a connection of the pool.
 // It may come again from the beginning.
 func (s *Store) transact(ctx context.Context, f func(tx pgx.Tx) error) error {
 	if err := s.check(ctx); err != nil {
@@ -369,7 +393,7 @@ func isRefusal(err error) bool {
 }
 
 // pipeline has the server carry out statements as one transaction of one round
-// trip, by a connection of the pool.
+// trip, by a connection of the pool. It may come again from the beginning.
 func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
 	if err := s.check(ctx); err != nil {
 		return err
@@ -379,8 +403,12 @@ func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
 		if err != nil {
 			return s.failed(ctx, err, false)
 		}
+		fresh := new(pgx.Batch) // what was sent belongs to the connection
+		for _, q := range b.QueuedQueries {
+			fresh.Queue(q.SQL, q.Arguments...).Fn = q.Fn
+		}
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeout)
-		err = conn.SendBatch(within, b).Close()
+		err = conn.SendBatch(within, fresh).Close()
 		cancel()
 		conn.Release()
 		if !isPassing(err) || attempt == 3 {
@@ -402,5 +430,3 @@ func (s *Store) checkNode(b *pgx.Batch) {
 		b.Queue(fenceShared, node)
 	}
 }
-
-var errNoHead = fmt.Errorf("store: the sequence event_head gave no number")
