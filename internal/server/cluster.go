@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -64,27 +63,15 @@ func (s *Server) joinCluster(ctx context.Context) (err error) {
 		return err
 	}
 	s.store = db
-	options := cluster.Options{
-		Store: db, Name: name, Lease: s.config.Lease, Clock: s.clock, Alone: s.config.NATS == "", Logger: s.options.Logger,
+	member, err := cluster.Join(ctx, cluster.Options{
+		Store: db, Name: name, Lease: s.config.Lease, Clock: s.clock, Logger: s.options.Logger,
 		Bus: func(self store.NodeID, h bus.Handler) (bus.Bus, error) {
 			if s.config.NATS == "" {
 				return bus.NewExchange().Join(self, h), nil
 			}
 			return natsbus.Join(ctx, natsbus.Options{URL: s.config.NATS, Name: name, Logger: s.options.Logger}, self, h)
 		},
-	}
-	member, err := cluster.Join(ctx, options)
-	var taken *store.NodeTakenError
-	if errors.As(err, &taken) {
-		// It may be this node itself, before it was killed. One that lives will
-		// have renewed its lease by then.
-		s.options.Logger.Info("a node of this name was running lately; waiting to see whether it still is", "node", name, "for", taken.Until)
-		select {
-		case <-time.After(taken.Until + 100*time.Millisecond):
-			member, err = cluster.Join(ctx, options)
-		case <-ctx.Done():
-		}
-	}
+	})
 	if err != nil {
 		db.Close()
 		return err
@@ -123,6 +110,14 @@ func (s *Server) startCluster() {
 		}
 	})
 	s.node.Start()
+}
+
+// clusterReady says why this node cannot do its part.
+func (s *Server) clusterReady() error {
+	if n := len(s.node.Nodes()); s.config.NATS == "" && n > 1 {
+		return fmt.Errorf("%d nodes share this store, but nats is not set here: set it to the same servers on all of them", n)
+	}
+	return s.node.Ready()
 }
 
 // Leave leaves the cluster.

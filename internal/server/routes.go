@@ -60,7 +60,6 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		Room      string `json:"room"`
 		Deliverer string `json:"deliverer"`
 		Cluster   string `json:"cluster,omitempty"`
-		Clock     string `json:"clock,omitempty"`
 	}{Ready: true, Store: "ok", Room: "ok", Deliverer: "ok"}
 	if err := s.store.Ping(ctx); err != nil {
 		answer.Ready, answer.Store = false, err.Error()
@@ -69,12 +68,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		answer.Ready, answer.Deliverer = false, err.Error()
 	}
 	if s.node != nil {
-		answer.Cluster, answer.Clock = "ok", "ok"
-		if err := s.node.Ready(); err != nil {
+		answer.Cluster = "ok"
+		if err := s.clusterReady(); err != nil {
 			answer.Ready, answer.Cluster = false, err.Error()
-		}
-		if err := s.node.ClockError(); err != nil {
-			answer.Ready, answer.Clock = false, err.Error()
 		}
 	}
 	if err := s.store.Headroom(); err != nil {
