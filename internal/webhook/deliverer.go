@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/protocol"
 )
@@ -87,6 +88,7 @@ type Options struct {
 	// Observe is told of every attempt, by many goroutines at once. It must
 	// not wait.
 	Observe func(Observation)
+	Clock   *clock.Clock // nil: the machine's
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -101,6 +103,7 @@ type Deliverer struct {
 	store     Store
 	log       *slog.Logger
 	observe   func(Observation)
+	clock     *clock.Clock
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
@@ -132,6 +135,7 @@ func New(o Options) (*Deliverer, error) {
 		store:     o.Store,
 		log:       o.Logger,
 		observe:   o.Observe,
+		clock:     o.Clock,
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,

@@ -34,7 +34,7 @@ func (e *endpoint) dispatch() {
 			continue
 		}
 		w := &worker{e: e, work: make(chan *item, 1)}
-		w.transport, w.userAgent = e.d.transport, e.d.userAgent
+		w.transport, w.userAgent, w.clock = e.d.transport, e.d.userAgent, e.d.clock
 		e.workers++
 		conf := e.conf
 		e.d.tasks.Go(func() { w.run(it, conf) })
@@ -162,7 +162,7 @@ func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Resul
 		e.hold.items = append(e.hold.items, it)
 	case it.State == store.Pending:
 		pause := time.Duration(it.Due-call.At(out.ended)) * time.Millisecond
-		it.due = out.ended.Sub(e.d.epoch) + pause
+		it.due = e.d.now() + pause
 		e.schedule(it)
 	}
 	return rec, verdict
