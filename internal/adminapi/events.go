@@ -190,7 +190,7 @@ func viewEvents(e *registry.Endpoint) []string {
 // trigger makes a synthetic event for those endpoints of an app that want it,
 // or for one only.
 func (a *API) trigger(ctx context.Context, app *registry.App, in *Trigger, wants func(string, *registry.Endpoint) bool, only store.EndpointID) (*Triggered, error) {
-	now := call.At(time.Now())
+	now := call.At(a.Clock.Now())
 	if in == nil {
 		in = new(Trigger)
 	}

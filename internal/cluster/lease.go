@@ -32,9 +32,9 @@ type renewal struct {
 
 // renewal carries out one renewal.
 func (m *Member) renewal(ctx context.Context, release store.PartitionSet) renewal {
-	r := renewal{released: release, wall: time.Now(), sent: m.now()}
+	r := renewal{released: release, wall: m.Clock.Machine(), sent: m.now()}
 	r.membership, r.err = m.Store.RenewNode(ctx, release)
-	r.taken, r.stepped = sinceWall(r.wall)
+	r.taken, r.stepped = m.sinceWall(r.wall)
 	return r
 }
 

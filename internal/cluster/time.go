@@ -28,8 +28,8 @@ func read(at, wall time.Time, taken time.Duration) reading {
 
 // sinceWall is the time since wall, and whether the machine's clock was set
 // meanwhile.
-func sinceWall(wall time.Time) (taken time.Duration, stepped bool) {
-	now := time.Now()
+func (m *Member) sinceWall(wall time.Time) (taken time.Duration, stepped bool) {
+	now := m.Clock.Machine()
 	taken = now.Sub(wall)
 	diff := now.Round(0).Sub(wall.Round(0)) - taken
 	return taken, diff.Abs() > 10*time.Millisecond
@@ -46,12 +46,12 @@ func (r reading) nearest(offset time.Duration) time.Duration {
 func (m *Member) setClock(ctx context.Context) error {
 	best := reading{}
 	for i := range clockReads {
-		wall := time.Now()
+		wall := m.Clock.Machine()
 		at, err := m.Store.Clock(ctx)
 		if err != nil {
 			return err
 		}
-		taken, _ := sinceWall(wall)
+		taken, _ := m.sinceWall(wall)
 		if r := read(at, wall, taken); i == 0 || r.high-r.low < best.high-best.low {
 			best = r
 		}

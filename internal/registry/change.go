@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -25,14 +26,15 @@ const firstID = 1000
 
 // By is who changes something, for the audit log.
 type By struct {
-	Actor  string // such as "admin"
-	Remote string // from which address
+	Actor  string       // such as "admin"
+	Remote string       // from which address
+	Clock  *clock.Clock // nil: the machine's
 }
 
 // Audit makes an entry of the audit log; its details must encode to a JSON object
 // without secrets.
 func (b By) Audit(action, target string, what any) *store.Audit {
-	return &store.Audit{At: call.At(time.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: details(what)}
+	return &store.Audit{At: call.At(b.Clock.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: details(what)}
 }
 
 func details(what any) []byte {
@@ -58,7 +60,7 @@ func (r *Registry) Create(ctx context.Context, in NewApp, by By) (*App, error) {
 	defer r.mu.Unlock()
 	defaults := config.DefaultApp()
 	app := &App{
-		ID: in.ID, Name: in.Name, CreatedAt: call.At(time.Now()),
+		ID: in.ID, Name: in.Name, CreatedAt: call.At(r.clock.Now()),
 		LoginPolicy: cmp.Or(in.LoginPolicy, defaults.LoginPolicy), JoinPolicy: cmp.Or(in.JoinPolicy, defaults.JoinPolicy),
 		Secret: Secret{Current: newSecret()}, CallbackSecret: Secret{Current: newSecret()},
 	}
@@ -121,7 +123,7 @@ func (r *Registry) Rotate(ctx context.Context, id uint32, which Which, overlap t
 		if overlap < 0 || overlap > MaxOverlap {
 			return invalid("overlap", "is %v; it must be from 0s to %v", overlap, MaxOverlap)
 		}
-		*secret = Secret{Current: newSecret(), Previous: secret.Current, Until: call.At(time.Now().Add(overlap))}
+		*secret = Secret{Current: newSecret(), Previous: secret.Current, Until: call.At(r.clock.Now().Add(overlap))}
 		if overlap == 0 {
 			secret.Previous, secret.Until = "", 0
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -37,12 +38,14 @@ func (e *InvalidError) Error() string { return (&config.Problems{List: e.Problem
 type Options struct {
 	Store store.Apps
 	File  []config.App // checked
+	Clock *clock.Clock // nil: the machine's
 }
 
 // Registry knows the apps. Its methods may be called concurrently; those that
 // change something are carried out one by one.
 type Registry struct {
 	store store.Apps
+	clock *clock.Clock
 	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
 
 	mu      sync.Mutex // of changes
@@ -53,7 +56,7 @@ type Registry struct {
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, changed: func() {}}
+	r := &Registry{store: o.Store, clock: o.Clock, changed: func() {}}
 	apps, err := r.syncFile(ctx, o.File)
 	if err != nil {
 		return nil, err
@@ -152,7 +155,7 @@ func (r *Registry) syncFile(ctx context.Context, file []config.App) (map[uint32]
 			synced[i].Endpoints = append(synced[i].Endpoints, ep.URL)
 		}
 	}
-	ids, err := r.store.SyncApps(ctx, synced, call.At(time.Now()))
+	ids, err := r.store.SyncApps(ctx, synced, call.At(r.clock.Now()))
 	var taken *store.AppTakenError
 	if errors.As(err, &taken) {
 		return nil, fmt.Errorf("app %d of the configuration file has the ID of an app that was made at run time; give it another id", taken.ID)
@@ -214,7 +217,7 @@ func (r *Registry) awaitExpiry() {
 	if r.expiry != nil {
 		r.expiry.Stop()
 	}
-	now := time.Now()
+	now := r.clock.Now()
 	next := call.Instant(0)
 	for _, app := range *r.apps.Load() {
 		for _, s := range []Secret{app.Secret, app.CallbackSecret} {

@@ -48,6 +48,9 @@ type Options struct {
 	// OpenAdmin serves the admin API without a token, to this machine only;
 	// the listener must be on loopback.
 	OpenAdmin bool
+	// ClockOffset is by how much the machine's clock is taken to be ahead, in
+	// tests.
+	ClockOffset time.Duration
 }
 
 // Server is a running Ringback.
@@ -79,7 +82,7 @@ type Server struct {
 // must be called next, or Close.
 func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	raiseHeapFloor()
-	s := &Server{options: o, config: cfg, clock: new(clock.Clock), fenced: make(chan struct{})}
+	s := &Server{options: o, config: cfg, clock: clock.Wrong(o.ClockOffset), fenced: make(chan struct{})}
 	if cfg.Store != "" {
 		if err := s.joinCluster(ctx); err != nil {
 			return nil, err
@@ -115,8 +118,8 @@ func (s *Server) fence() { s.fencing.Do(func() { close(s.fenced) }) }
 
 func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
-	s.stats = stats.New(s.gauges)
-	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps})
+	s.stats = stats.New(s.gauges, s.clock)
+	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps, Clock: s.clock})
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		HeartbeatInterval: s.config.HeartbeatInterval, HeartbeatTimeout: s.config.HeartbeatTimeout,
 		TrustedProxies:    s.config.TrustedProxies,
 		RequestsPerSecond: s.config.Limits.RequestsPerSecond, Burst: s.config.Limits.Burst,
-		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command, Trace: s.traces.Add,
+		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command, Trace: s.traces.Add, Clock: s.clock,
 	})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Devices: s.devices, Callbacks: callbacks{s.deliverer, &s.feed},
@@ -150,13 +153,13 @@ func (s *Server) open(ctx context.Context) (err error) {
 	s.devices.Serve(s.engine)
 	s.backends = serverapi.New(serverapi.Options{
 		Engine: s.engine, Store: s.store, Feed: &s.feed, Apps: s.backendApp, Logger: s.options.Logger,
-		RequestsPerSecond: float64(s.config.Limits.ServerAPI), Observe: s.metrics.action,
+		RequestsPerSecond: float64(s.config.Limits.ServerAPI), Observe: s.metrics.action, Clock: s.clock,
 	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
 			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: wakingDeliverer{s.deliverer, s}, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
-			HandOff: s.engine.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: signingEndpoint,
-			Logger: s.options.Logger, Version: s.options.Version,
+			HandOff: s.engine.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: s.signingEndpoint,
+			Logger: s.options.Logger, Version: s.options.Version, Clock: s.clock,
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,
 		})
 		s.console = console.New(console.Options{API: s.admin, Phones: s.options.OpenAdmin, Logger: s.options.Logger})

@@ -48,7 +48,7 @@ type caller struct {
 // endpoint's timeout covers everything from name resolution to the last byte
 // of the answer that is read.
 func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) outcome {
-	begin := time.Now()
+	began := time.Now()
 	out := outcome{started: c.clock.Now()}
 
 	attempt, cancel := context.WithTimeout(ctx, to.Timeout)
@@ -59,7 +59,7 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 	}
 	if err := m.sign(to.Secrets); err != nil {
 		out.failure = errorText(err)
-		return timed(out, begin)
+		return timed(out, began)
 	}
 	res, err := c.transport.RoundTrip(m.request(attempt, to.request))
 	if err == nil || !unsent(err) {
@@ -83,12 +83,12 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 	default:
 		out.failure, out.outage = errorText(err), true
 	}
-	return timed(out, begin)
+	return timed(out, began)
 }
 
-// timed sets the end of an attempt, however the clock was set meanwhile.
-func timed(out outcome, begin time.Time) outcome {
-	out.ended = out.started.Add(time.Since(begin))
+// timed sets the end of an attempt, by how long it took.
+func timed(out outcome, began time.Time) outcome {
+	out.ended = out.started.Add(time.Since(began))
 	return out
 }
 

@@ -86,10 +86,10 @@ type Options struct {
 	Logger        *slog.Logger   // nil: no log
 	Version       string         // of the server, for User-Agent
 	Partitions    Partitions     // nil: all deliveries are this node's
-	Clock         *clock.Clock   // nil: the machine's
 	// Observe is told of every attempt, by many goroutines at once. It must
 	// not wait.
 	Observe func(Observation)
+	Clock   *clock.Clock // nil: the machine's
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -104,11 +104,11 @@ type Deliverer struct {
 	store     Store
 	log       *slog.Logger
 	observe   func(Observation)
+	clock     *clock.Clock
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
 	parts     Partitions
-	clock     *clock.Clock
 	epoch     time.Time // of the monotonic clock, see now
 	recorder  *recorder
 	loading   chan struct{} // a slot for each load from the store at a time
@@ -137,11 +137,11 @@ func New(o Options) (*Deliverer, error) {
 		store:     o.Store,
 		log:       o.Logger,
 		observe:   o.Observe,
+		clock:     o.Clock,
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
 		parts:     o.Partitions,
-		clock:     o.Clock,
 		epoch:     time.Now(),
 		loading:   make(chan struct{}, parallelLoads),
 		targets:   make(map[store.EndpointID]*endpoint),

@@ -401,7 +401,7 @@ func (e *endpoint) expect(it *item) {
 	e.early[it.Key()] = it.Attempts
 }
 
-// onClock converts an instant of the wall clock to the Deliverer's.
+// onClock converts an instant of the store's clock to the Deliverer's.
 func (d *Deliverer) onClock(i call.Instant) time.Duration {
 	return d.now() + d.clock.Until(i.Time())
 }

@@ -123,7 +123,7 @@ func (r *Redeliverer) Begin(ctx context.Context, q store.DeliveryQuery, perSecon
 		q.Until = last + 1
 	}
 	q.After, q.Oldest, q.Limit = store.DeliveryPlace{}, true, maxChunk
-	job := &store.Redelivery{Query: q, PerSecond: perSecond, Total: -1, CreatedAt: call.At(time.Now())}
+	job := &store.Redelivery{Query: q, PerSecond: perSecond, Total: -1, CreatedAt: call.At(r.to.clock.Now())}
 	if err := r.store.PutRedelivery(ctx, job, audit); err != nil {
 		return nil, fmt.Errorf("redeliver: %w", err)
 	}
@@ -148,7 +148,7 @@ func (r *Redeliverer) Stop(ctx context.Context, id int64, audit *store.Audit) (*
 	if job.State != store.RedeliveryRunning {
 		return job, nil
 	}
-	job.State, job.EndedAt = store.RedeliveryStopped, call.At(time.Now())
+	job.State, job.EndedAt = store.RedeliveryStopped, call.At(r.to.clock.Now())
 	if err := r.store.PutRedelivery(ctx, job, audit); err != nil {
 		return nil, fmt.Errorf("stop redelivery %d: %w", id, err)
 	}
@@ -304,7 +304,7 @@ func (r *Redeliverer) advance(job *store.Redelivery, size int) (int, bool) {
 	}
 	var again []*store.Delivery
 	on := r.step(job, keys, func(next *store.Redelivery) (err error) {
-		now := call.At(time.Now())
+		now := call.At(r.to.clock.Now())
 		if next.Query.After = page.Next; page.Next == (store.DeliveryPlace{}) {
 			next.State, next.EndedAt = store.RedeliveryDone, now
 		}

@@ -11,7 +11,7 @@ import (
 // and no longer is, why. before is nil when they know nothing of the call. A
 // device that is told something twice sees it by the version.
 func (s *Server) CatchUp(before, after *call.Call) {
-	m := mail{hub: &s.hub, c: after, at: now(), sent: make([]trace.Entry, 0, 8)}
+	m := mail{hub: &s.hub, c: after, at: s.now(), sent: make([]trace.Entry, 0, 8)}
 	var changed []call.UserID
 	for i := range after.Users {
 		u := &after.Users[i]

@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/peer"
 	"github.com/ringback/ringback/internal/trace"
@@ -60,6 +61,7 @@ type Options struct {
 	// Trace, if set, is told what devices were sent and said about a call. It
 	// must not block.
 	Trace func(id call.ID, entries ...trace.Entry)
+	Clock *clock.Clock // nil: the machine's
 }
 
 // loginLimit is the time that a connection has to log in.
