@@ -151,21 +151,31 @@ func (l *wireLink) frame(ctx context.Context, f *protocol.Frame) (heartbeat time
 		rec.Code = int(f.Error.Code)
 	}
 	var login protocol.LoginReply
-	if req.op == protocol.OpLogin && f.Error == nil && json.Unmarshal(f.Body, &login) == nil {
+	var snapshot protocol.Snapshot
+	switch {
+	case req.op == protocol.OpLogin && f.Error == nil && json.Unmarshal(f.Body, &login) == nil:
 		l.d.up(l, login.SessionID)
 		l.d.record(rec)
-		l.d.caughtUp(ctx, &login.Snapshot)
-		for i := range login.Calls {
-			l.confirm(ctx, bodyOf(login.Calls[i]))
-		}
+		l.catchUp(ctx, &login.Snapshot)
 		heartbeat = time.Duration(login.HeartbeatIntervalMS) * time.Millisecond
-	} else {
+	case req.op == protocol.OpCallSync && f.Error == nil && json.Unmarshal(f.Body, &snapshot) == nil:
+		l.d.record(rec)
+		l.catchUp(ctx, &snapshot)
+	default:
 		l.d.record(rec)
 	}
 	if req.reply != nil {
 		req.reply <- *f
 	}
 	return heartbeat
+}
+
+// catchUp takes over the calls of a snapshot.
+func (l *wireLink) catchUp(ctx context.Context, snap *protocol.Snapshot) {
+	l.d.caughtUp(ctx, snap)
+	for i := range snap.Calls {
+		l.confirm(ctx, bodyOf(snap.Calls[i]))
+	}
 }
 
 // confirm tells the server that the device rings.

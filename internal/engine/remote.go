@@ -236,7 +236,7 @@ func (e *Engine) first(l *letter) {
 	e.schedule(c)
 	e.join(c, n)
 	e.Devices.Tell(Transition{After: after, Event: created, Remote: true})
-	e.Callbacks.HandOff(n.Deliver)
+	e.deliver(c, n, nil)
 }
 
 // read takes news of a call.
@@ -269,10 +269,12 @@ func (e *Engine) hearOf(c *entry, l *letter) {
 		e.hearSoft(c, l)
 	case n.Commit == c.rec.CommitID:
 		c.audience.add(e.Peers.Self(), n.Nodes...)
+		e.findDue(c, n)
 	case n.Prior == c.rec.CommitID:
 		e.next(c, l)
 		e.readEarly(c)
 	case n.Version < c.rec.Call.Version: // old
+		e.findDue(c, n)
 	case n.Prior == 0 || len(c.early) >= maxEarly:
 		e.lookAt(c)
 	default:
@@ -319,14 +321,50 @@ func (e *Engine) next(c *entry, l *letter) {
 			e.tellSoft(c, last)
 		}
 	}
-	before := c.shown()
+	before, sequences := c.shown(), c.rec.Sequences
+	if c.soft != nil {
+		sequences = nil // they count what is not stored
+	}
 	e.follow(c, store.CallRecord{Call: after, CommitID: n.Commit, Sequences: n.Sequences})
 	c.fresh = false // as far as is known
 	e.join(c, n)
 	if last != nil && !call.Soft(last) {
 		e.Devices.Tell(Transition{Before: before, After: c.rec.Call, Event: last, Remote: true})
 	}
+	e.deliver(c, n, sequences)
+}
+
+// deliver hands off what a commit of another node is to have delivered, if it
+// is complete: a node that took another one for the holder has told that one.
+func (e *Engine) deliver(c *entry, n *news, before map[store.EndpointID]int) {
+	if !e.holds(n.Call) {
+		return
+	}
+	due := total(n.Sequences) - total(before)
+	for _, ev := range n.Deliver {
+		due -= len(ev.Deliveries)
+	}
+	if due != 0 {
+		e.Callbacks.Wake(c.rec.Call.App)
+		return
+	}
 	e.Callbacks.HandOff(n.Deliver)
+}
+
+func total(sequences map[store.EndpointID]int) int {
+	sum := 0
+	for _, n := range sequences {
+		sum += n
+	}
+	return sum
+}
+
+// findDue has the deliverer look for deliveries that came too late to be handed
+// off in their order.
+func (e *Engine) findDue(c *entry, n *news) {
+	if len(n.Deliver) > 0 && e.holds(n.Call) {
+		e.Callbacks.Wake(c.rec.Call.App)
+	}
 }
 
 // join takes over who is to be told of a call. This node may have been told

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +39,10 @@ type Options struct {
 	Store store.Apps
 	File  []config.App // checked
 	Clock *clock.Clock // nil: the machine's
+	// Changed, if set, is called after something may have been changed here
+	// that other nodes need to know. It must not wait, nor use the Registry.
+	Changed func()
+	Logger  *slog.Logger // nil: no log
 }
 
 // Registry knows the apps. Its methods may be called concurrently; those that
@@ -46,17 +50,26 @@ type Options struct {
 type Registry struct {
 	store store.Apps
 	clock *clock.Clock
+	log   *slog.Logger
+	tell  func()                          // other nodes
 	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
 
 	mu      sync.Mutex // of changes
 	changed func()
 	expiry  *time.Timer
 	closed  bool
+	warned  map[store.EndpointID]bool // as missing on another node
 }
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, clock: o.Clock, changed: func() {}}
+	r := &Registry{store: o.Store, clock: o.Clock, log: o.Logger, tell: o.Changed, changed: func() {}, warned: make(map[store.EndpointID]bool)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.tell == nil {
+		r.tell = func() {}
+	}
 	apps, err := r.syncFile(ctx, o.File)
 	if err != nil {
 		return nil, err
@@ -85,57 +98,6 @@ func (r *Registry) Watch(changed func()) {
 	changed()
 }
 
-// Reload reads the apps again, because another node may have changed them.
-// Whoever watches is told if so.
-func (r *Registry) Reload(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	managed, err := r.store.ManagedApps(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the apps: %w", err)
-	}
-	paused, err := r.paused(ctx)
-	if err != nil {
-		return err
-	}
-	apps := make(map[uint32]*App)
-	for id, app := range *r.apps.Load() {
-		if app.File {
-			again := *app
-			again.Endpoints = slices.Clone(app.Endpoints)
-			for i := range again.Endpoints {
-				again.Endpoints[i].Paused = paused[again.Endpoints[i].ID]
-			}
-			apps[id] = &again
-		}
-	}
-	for _, rec := range managed {
-		if apps[rec.ID], err = fromRecord(rec); err != nil {
-			return err
-		}
-	}
-	if r.closed || reflect.DeepEqual(apps, *r.apps.Load()) {
-		return nil
-	}
-	r.apps.Store(&apps)
-	r.awaitExpiry()
-	r.changed()
-	return nil
-}
-
-// paused reads which endpoints are paused.
-func (r *Registry) paused(ctx context.Context) (map[store.EndpointID]bool, error) {
-	known, err := r.store.ListEndpoints(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the endpoints: %w", err)
-	}
-	paused := make(map[store.EndpointID]bool)
-	for _, e := range known {
-		paused[e.ID] = e.Paused
-	}
-	return paused, nil
-}
-
 // Close stops waiting for secrets to run out.
 func (r *Registry) Close() {
 	r.mu.Lock()
@@ -162,9 +124,13 @@ func (r *Registry) syncFile(ctx context.Context, file []config.App) (map[uint32]
 	} else if err != nil {
 		return nil, fmt.Errorf("recording the apps of the configuration file: %w", err)
 	}
-	paused, err := r.paused(ctx)
+	known, err := r.store.ListEndpoints(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the endpoints: %w", err)
+	}
+	paused := make(map[store.EndpointID]bool)
+	for _, e := range known {
+		paused[e.ID] = e.Paused
 	}
 	apps := make(map[uint32]*App)
 	for i, f := range file {
@@ -207,6 +173,11 @@ func (r *Registry) Endpoint(id store.EndpointID) (*App, *Endpoint, bool) {
 func (r *Registry) put(app *App) {
 	apps := maps.Clone(*r.apps.Load())
 	apps[app.ID] = app
+	r.replace(apps)
+}
+
+// replace makes the apps those that are given; mu is held.
+func (r *Registry) replace(apps map[uint32]*App) {
 	r.apps.Store(&apps)
 	r.awaitExpiry()
 	r.changed()

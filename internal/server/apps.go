@@ -40,9 +40,6 @@ func (s *Server) appsChanged() {
 	if err := s.deliverer.SetEndpoints(s.endpoints()); err != nil {
 		s.options.Logger.Error("endpoints could not be changed", "error", err)
 	}
-	if s.node != nil {
-		s.node.Spread(kindApps, nil) // which ends when nobody finds anything new
-	}
 }
 
 func (s *Server) endpoints() []webhook.Endpoint {

@@ -97,18 +97,7 @@ func (s *Server) startCluster() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.node.stop = stop
 	s.node.work.Go(func() { s.feed.Follow(ctx, s.store.LastEventID, followEvery) })
-	s.node.work.Go(func() {
-		tick := time.NewTicker(reloadEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				s.reloadApps()
-			}
-		}
-	})
+	s.node.work.Go(func() { s.registry.Follow(ctx, reloadEvery) })
 	s.node.Start()
 }
 
@@ -145,16 +134,20 @@ func (s *Server) peers() engine.Peers {
 	return peers{s.node, s}
 }
 
-// wakingDeliverer tells other nodes of redeliveries that are theirs.
-type wakingDeliverer struct {
-	*webhook.Deliverer
-	server *Server
+// first reports whether this node does what one of them is to do; nil: there
+// is no other.
+func (s *Server) first() func() bool {
+	if s.node == nil {
+		return nil
+	}
+	return func() bool { return s.node.Holds(0) }
 }
 
-// Redeliver implements adminapi.Deliverer.
-func (d wakingDeliverer) Redeliver(list []*store.Delivery) {
-	d.Deliverer.Redeliver(list)
-	d.server.elsewhere(list)
+// tellOfApps tells other nodes that apps were changed here.
+func (s *Server) tellOfApps() {
+	if s.node != nil {
+		s.node.Spread(kindApps, nil)
+	}
 }
 
 // reloadApps takes over what other nodes have done to apps.

@@ -119,22 +119,21 @@ func (s *Server) fence() { s.fencing.Do(func() { close(s.fenced) }) }
 func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
 	s.stats = stats.New(s.gauges, s.clock)
-	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps, Clock: s.clock})
+	s.registry, err = registry.Open(ctx, registry.Options{
+		Store: s.store, File: s.config.Apps, Clock: s.clock, Changed: s.tellOfApps, Logger: s.options.Logger,
+	})
 	if err != nil {
 		return err
 	}
 	s.deliverer, err = webhook.New(webhook.Options{
 		Store: s.store, Endpoints: s.endpoints(), AllowNetworks: s.config.Callbacks.AllowNetworks,
 		Logger: s.options.Logger, Version: s.options.Version, Observe: s.attempted,
-		Partitions: s.partitions(), Clock: s.clock,
+		Partitions: s.partitions(), Elsewhere: s.elsewhere, Clock: s.clock,
 	})
 	if err != nil {
 		return err
 	}
-	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger)
-	if s.node != nil {
-		s.redeliverer.Among(func() bool { return s.node.Holds(0) }, s.elsewhere)
-	}
+	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger, s.first())
 	s.traces = trace.NewRecorder(s.store, s.options.Logger)
 	s.devices = ws.New(ws.Options{
 		App: s.deviceApp, Logger: s.options.Logger,
@@ -157,7 +156,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
-			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: wakingDeliverer{s.deliverer, s}, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
+			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
 			HandOff: s.engine.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: s.signingEndpoint,
 			Logger: s.options.Logger, Version: s.options.Version, Clock: s.clock,
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,

@@ -85,11 +85,16 @@ type Options struct {
 	AllowNetworks []netip.Prefix // beyond public addresses
 	Logger        *slog.Logger   // nil: no log
 	Version       string         // of the server, for User-Agent
-	Partitions    Partitions     // nil: all deliveries are this node's
 	// Observe is told of every attempt, by many goroutines at once. It must
 	// not wait.
 	Observe func(Observation)
 	Clock   *clock.Clock // nil: the machine's
+	// Partitions is nil when no other node has the store. Else the Deliverer
+	// minds what Gain and Drop tell it, as far as it is held at the moment.
+	Partitions Partitions
+	// Elsewhere, if set, is given what Redeliver leaves to other nodes. It must
+	// not wait.
+	Elsewhere func(list []*store.Delivery)
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -105,10 +110,12 @@ type Deliverer struct {
 	log       *slog.Logger
 	observe   func(Observation)
 	clock     *clock.Clock
+	parts     Partitions // nil: all
+	elsewhere func([]*store.Delivery)
+	look      chan struct{} // asks for a look into the store, see runLooks
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
-	parts     Partitions
 	epoch     time.Time // of the monotonic clock, see now
 	recorder  *recorder
 	loading   chan struct{} // a slot for each load from the store at a time
@@ -122,6 +129,7 @@ type Deliverer struct {
 	mu      sync.RWMutex
 	started bool
 	closed  bool
+	minds   store.PartitionSet
 	targets map[store.EndpointID]*endpoint
 	subs    map[uint32]map[string][]store.EndpointID // replaced, never changed
 }
@@ -138,10 +146,12 @@ func New(o Options) (*Deliverer, error) {
 		log:       o.Logger,
 		observe:   o.Observe,
 		clock:     o.Clock,
+		parts:     o.Partitions,
+		elsewhere: o.Elsewhere,
+		look:      make(chan struct{}, 1),
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
-		parts:     o.Partitions,
 		epoch:     time.Now(),
 		loading:   make(chan struct{}, parallelLoads),
 		targets:   make(map[store.EndpointID]*endpoint),
@@ -153,7 +163,10 @@ func New(o Options) (*Deliverer, error) {
 		d.observe = func(Observation) {}
 	}
 	if d.parts == nil {
-		d.parts = all{}
+		d.minds = store.AllPartitions
+	}
+	if d.elsewhere == nil {
+		d.elsewhere = func([]*store.Delivery) {}
 	}
 	if d.capacity == 0 {
 		d.capacity = defaultCapacity
@@ -272,8 +285,9 @@ func (d *Deliverer) Start() {
 	for _, e := range d.targets {
 		e.start()
 	}
-	if d.parts != (all{}) {
-		d.tasks.Go(d.seek)
+	if !d.mindsAll() {
+		signal(d.look)
+		d.tasks.Go(d.runLooks)
 	}
 }
 
@@ -289,15 +303,13 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 // the order of their commits. What was made pending in another way is not
 // handed off: see Redeliver and Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
-// them when an endpoint is removed. Those of partitions that this node does not
-// hold are ignored, too.
+// them when an endpoint is removed. So are those of partitions that are not
+// minded here. An event that follows one of its call that was not handed off
+// here needs a Wake before it, so that it cannot overtake that.
 func (d *Deliverer) HandOff(events []*store.Event) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, ev := range events {
-		if !d.holds(store.DeliveryKey{Call: ev.Call, Sequence: int64(ev.ID)}) {
-			continue
-		}
 		for _, sub := range ev.Deliveries {
 			e := d.targets[sub.Endpoint]
 			if e == nil {
