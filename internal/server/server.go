@@ -105,7 +105,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger)
+	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger, nil)
 	s.traces = trace.NewRecorder(s.store, s.options.Logger)
 	s.devices = ws.New(ws.Options{
 		App: s.deviceApp, Logger: s.options.Logger,

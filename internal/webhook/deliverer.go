@@ -89,6 +89,12 @@ type Options struct {
 	// not wait.
 	Observe func(Observation)
 	Clock   *clock.Clock // nil: the machine's
+	// Partitions is nil when no other node has the store. Else the Deliverer
+	// minds what Gain and Drop tell it, as far as it is held at the moment.
+	Partitions Partitions
+	// Elsewhere, if set, is given what Redeliver leaves to other nodes. It must
+	// not wait.
+	Elsewhere func(list []*store.Delivery)
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -104,6 +110,9 @@ type Deliverer struct {
 	log       *slog.Logger
 	observe   func(Observation)
 	clock     *clock.Clock
+	parts     Partitions // nil: all
+	elsewhere func([]*store.Delivery)
+	look      chan struct{} // asks for a look into the store, see runLooks
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
@@ -120,6 +129,7 @@ type Deliverer struct {
 	mu      sync.RWMutex
 	started bool
 	closed  bool
+	minds   store.PartitionSet
 	targets map[store.EndpointID]*endpoint
 	subs    map[uint32]map[string][]store.EndpointID // replaced, never changed
 }
@@ -136,6 +146,9 @@ func New(o Options) (*Deliverer, error) {
 		log:       o.Logger,
 		observe:   o.Observe,
 		clock:     o.Clock,
+		parts:     o.Partitions,
+		elsewhere: o.Elsewhere,
+		look:      make(chan struct{}, 1),
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
@@ -148,6 +161,12 @@ func New(o Options) (*Deliverer, error) {
 	}
 	if d.observe == nil {
 		d.observe = func(Observation) {}
+	}
+	if d.parts == nil {
+		d.minds = store.AllPartitions
+	}
+	if d.elsewhere == nil {
+		d.elsewhere = func([]*store.Delivery) {}
 	}
 	if d.capacity == 0 {
 		d.capacity = defaultCapacity
@@ -266,6 +285,10 @@ func (d *Deliverer) Start() {
 	for _, e := range d.targets {
 		e.start()
 	}
+	if !d.mindsAll() {
+		signal(d.look)
+		d.tasks.Go(d.runLooks)
+	}
 }
 
 // Subscriptions gives the endpoints of an app that are to get an event. The
@@ -280,7 +303,9 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 // the order of their commits. What was made pending in another way is not
 // handed off: see Redeliver and Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
-// them when an endpoint is removed.
+// them when an endpoint is removed. So are those of partitions that are not
+// minded here. An event that follows one of its call that was not handed off
+// here needs a Wake before it, so that it cannot overtake that.
 func (d *Deliverer) HandOff(events []*store.Event) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
