@@ -294,7 +294,7 @@ func (r *Redeliverer) advance(job *store.Redelivery, size int) (int, bool) {
 	for i, d := range page.Deliveries {
 		keys[i] = d.Key()
 		for r.to.redelivering(d.Endpoint) > window {
-			if !r.pause(windowCheck) || !r.running(job) {
+			if !r.pause(windowCheck) || !r.running(job) || !r.mine() {
 				return 0, false
 			}
 		}
