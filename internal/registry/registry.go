@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -38,6 +39,10 @@ type Options struct {
 	Store store.Apps
 	File  []config.App // checked
 	Clock *clock.Clock // nil: the machine's
+	// Changed, if set, is called after something may have been changed here
+	// that other nodes need to know. It must not wait, nor use the Registry.
+	Changed func()
+	Logger  *slog.Logger // nil: no log
 }
 
 // Registry knows the apps. Its methods may be called concurrently; those that
@@ -45,17 +50,26 @@ type Options struct {
 type Registry struct {
 	store store.Apps
 	clock *clock.Clock
+	log   *slog.Logger
+	tell  func()                          // other nodes
 	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
 
 	mu      sync.Mutex // of changes
 	changed func()
 	expiry  *time.Timer
 	closed  bool
+	warned  map[store.EndpointID]bool // as missing on another node
 }
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, clock: o.Clock, changed: func() {}}
+	r := &Registry{store: o.Store, clock: o.Clock, log: o.Logger, tell: o.Changed, changed: func() {}, warned: make(map[store.EndpointID]bool)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.tell == nil {
+		r.tell = func() {}
+	}
 	apps, err := r.syncFile(ctx, o.File)
 	if err != nil {
 		return nil, err
@@ -159,6 +173,11 @@ func (r *Registry) Endpoint(id store.EndpointID) (*App, *Endpoint, bool) {
 func (r *Registry) put(app *App) {
 	apps := maps.Clone(*r.apps.Load())
 	apps[app.ID] = app
+	r.replace(apps)
+}
+
+// replace makes the apps those that are given; mu is held.
+func (r *Registry) replace(apps map[uint32]*App) {
 	r.apps.Store(&apps)
 	r.awaitExpiry()
 	r.changed()

@@ -376,3 +376,57 @@ func TestWrongClock(t *testing.T) {
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Jobs run on the node that is active, wherever they were begun, and can be
+// stopped from everywhere.
+func TestJobsOfNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const half = store.PartitionSet(1<<32 - 1)
+		nodes := []*node{w.node(nil, endpointNo(1, nil)), w.node(nil, endpointNo(1, nil))}
+		nodes[0].gain(half)
+		nodes[1].gain(^half)
+		var jobs []*Redeliverer
+		for _, n := range nodes {
+			r := NewRedeliverer(w.store, n.Deliverer, nil, func() bool { return n.Holds(0) })
+			r.Start()
+			jobs = append(jobs, r)
+		}
+		w.handOff(calls(1, 400), nodes...)
+		time.Sleep(time.Second)
+		all := store.DeliveryQuery{States: []store.DeliveryState{store.Delivered}}
+		id := w.beginJob(jobs[1], all, 40)
+		time.Sleep(jobPoll + 2*time.Second)
+		if done := w.job(id).Done; done < 60 || done > 180 {
+			t.Errorf("%d done after two to four seconds", done)
+		}
+		// The other goes on with it.
+		nodes[0].drop(half)
+		nodes[1].gain(half)
+		time.Sleep(time.Minute)
+		w.wantJob(id, store.RedeliveryDone, 400, 400, 0)
+		w.checkAll(1, 400, store.Delivered)
+		w.wantState(key(1, 1, 399), store.Delivered, 2, 0)
+
+		id = w.beginJob(jobs[1], all, 40)
+		time.Sleep(time.Second)
+		if _, err := jobs[0].Stop(t.Context(), id, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		done := w.job(id).Done
+		time.Sleep(time.Minute)
+		if j := w.job(id); j.State != store.RedeliveryStopped || j.Done != done || done == 400 {
+			t.Errorf("job %+v; want it stopped", j)
+		}
+		id = w.beginJob(jobs[0], all, 2000) // the next one runs
+		time.Sleep(time.Minute)
+		if j := w.job(id); j.State != store.RedeliveryDone {
+			t.Errorf("job %+v; want it done", j)
+		}
+		for i, n := range nodes {
+			jobs[i].Close()
+			n.stop(t)
+		}
+	})
+}
