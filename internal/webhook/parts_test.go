@@ -278,8 +278,13 @@ func TestPartitionsMoveUnderLoad(t *testing.T) {
 }
 
 func moveUnderLoad(t *testing.T, strict bool) {
-	const seconds, calls = 60, 40
+	const seconds, calls = 30, 40
+	capacity := 64
+	if strict {
+		capacity = 1024 // calls wait for their retries, and the fake store is slow
+	}
 	w := newWorld(t)
+	w.store.loaded = func() { time.Sleep(5 * time.Millisecond) } // what is loaded may be old news
 	random := rand.New(rand.NewPCG(1, 2))
 	w.answer = func(ctx context.Context, r *request) int {
 		if r.number()%7 == 3 && r.attempt < 3 {
@@ -289,7 +294,7 @@ func moveUnderLoad(t *testing.T, strict bool) {
 	}
 	var nodes []*node
 	for range 2 {
-		nodes = append(nodes, w.node(func(o *Options) { o.capacity = 64 }, endpointNo(1, func(e *Endpoint) { e.Strict, e.InFlight = strict, 16 })))
+		nodes = append(nodes, w.node(func(o *Options) { o.capacity = capacity }, endpointNo(1, func(e *Endpoint) { e.Strict, e.InFlight = strict, 16 })))
 	}
 	nodes[0].gain(store.AllPartitions)
 	var total store.EventID
@@ -317,6 +322,11 @@ func moveUnderLoad(t *testing.T, strict bool) {
 		moved := store.PartitionSet(random.Uint64()) & from.held()
 		from.drop(moved)
 		to.gain(moved)
+		if random.IntN(3) == 0 { // and back at once
+			time.Sleep(3 * time.Millisecond)
+			to.drop(moved)
+			from.gain(moved)
+		}
 	}
 	time.Sleep(5 * time.Minute)
 	w.checkAll(1, total, store.Delivered)
@@ -428,5 +438,30 @@ func TestJobsOfNodes(t *testing.T) {
 			jobs[i].Close()
 			n.stop(t)
 		}
+	})
+}
+
+// What a load brings of a partition that was gone meanwhile is old news.
+func TestPartitionGoneDuringLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handOff([]call.ID{1, 2})
+		n := w.node(nil, endpointNo(1, nil))
+		once := true
+		w.store.loaded = func() {
+			if !once {
+				return
+			}
+			once = false
+			n.drop(parts(1))
+			made := store.Attempt{Delivery: key(1, 1, 1), Number: 1, State: store.Delivered}
+			if err := w.store.RecordAttempts(t.Context(), []store.Attempt{made}); err != nil {
+				t.Error(err)
+			}
+			n.gain(parts(1))
+		}
+		n.gain(parts(1, 2))
+		w.wantSeen("2#1@0")
+		n.stop(t)
 	})
 }
