@@ -29,14 +29,14 @@ var allowed = map[string][]string{
 
 	"internal/store/postgres":        {"internal/call", "internal/store"},
 	"internal/store/postgres/pgtest": {},
-	"internal/engine":       {"internal/call", "internal/store"},
-	"internal/trace":        {"internal/call", "internal/store"},
-	"internal/feed":         {"internal/store"},
-	"internal/serverapi":    {"internal/call", "internal/engine", "internal/feed", "internal/store", "protocol"},
-	"internal/timeline":     {"internal/call", "internal/store", "internal/trace", "protocol"},
-	"internal/registry":     {"internal/call", "internal/config", "internal/store"},
-	"internal/ws":           {"internal/call", "internal/engine", "internal/peer", "internal/store", "internal/trace", "protocol"},
-	"internal/webhook":      {"internal/call", "internal/store", "protocol"},
+	"internal/engine":                {"internal/call", "internal/store"},
+	"internal/trace":                 {"internal/call", "internal/store"},
+	"internal/feed":                  {"internal/store"},
+	"internal/serverapi":             {"internal/call", "internal/engine", "internal/feed", "internal/store", "protocol"},
+	"internal/timeline":              {"internal/call", "internal/store", "internal/trace", "protocol"},
+	"internal/registry":              {"internal/call", "internal/config", "internal/store"},
+	"internal/ws":                    {"internal/call", "internal/engine", "internal/peer", "internal/store", "internal/trace", "protocol"},
+	"internal/webhook":               {"internal/call", "internal/store", "protocol"},
 	"internal/adminapi": {
 		"internal/call", "internal/config", "internal/feed", "internal/peer", "internal/registry", "internal/stats", "internal/store", "internal/timeline",
 		"internal/trace", "internal/webhook", "protocol",
@@ -67,13 +67,13 @@ var only = map[string][]string{
 
 	"internal/store/postgres":        {"internal/server"},
 	"internal/store/postgres/pgtest": {}, // tests only
-	"internal/serverapi":    {"internal/server"},
-	"internal/server":       {"cmd/ringback"},
-	"internal/adminclient":  {"cmd/ringback", "internal/console"},
-	"internal/console":      {"internal/server"},
-	"internal/demo":         {"cmd/ringback"},
-	"internal/bench":        {"cmd/ringback"},
-	"internal/certify":      {"cmd/ringback"},
+	"internal/serverapi":             {"internal/server"},
+	"internal/server":                {"cmd/ringback"},
+	"internal/adminclient":           {"cmd/ringback", "internal/console"},
+	"internal/console":               {"internal/server"},
+	"internal/demo":                  {"cmd/ringback"},
+	"internal/bench":                 {"cmd/ringback"},
+	"internal/certify":               {"cmd/ringback"},
 }
 
 // maxLines is the length over which a file needs to be split.

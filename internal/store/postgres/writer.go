@@ -89,7 +89,7 @@ const (
 	lastBackoff  = 2 * time.Second
 	// staleAfter is how long a connection may be idle before the writer looks
 	// whether it is still there.
-	staleAfter = 200 * time.Millisecond
+	staleAfter = time.Second
 )
 
 // connect makes the connection.
@@ -105,7 +105,7 @@ func (w *writer) connect(ctx context.Context) error {
 // ready sees to it that there is a connection. While the server cannot be
 // reached it gives the last error, without trying each time.
 func (w *writer) ready(ctx context.Context) error {
-	if w.conn != nil && (w.conn.IsClosed() || time.Since(w.used) > staleAfter && w.conn.PgConn().CheckConn() != nil) {
+	if w.conn != nil && (w.conn.IsClosed() || time.Since(w.used) > staleAfter && w.conn.Ping(ctx) != nil) {
 		w.drop()
 	}
 	if w.conn != nil {
@@ -273,7 +273,8 @@ func (w *writer) transact(requests []*request) {
 			w.transact([]*request{r})
 		}
 	default:
-		err = w.store.worded(err, true)
+		var before notSent
+		err = w.store.worded(err, !errors.As(err, &before))
 		for _, r := range b.requests {
 			r.err = err
 		}
@@ -324,9 +325,8 @@ const (
 // notSent is an error before anything was sent.
 type notSent struct{ err error }
 
-func (e notSent) Error() string   { return e.err.Error() }
-func (e notSent) Unwrap() error   { return e.err }
-func (notSent) SafeToRetry() bool { return true }
+func (e notSent) Error() string { return e.err.Error() }
+func (e notSent) Unwrap() error { return e.err }
 
 // transact runs a transaction of several round trips by a connection of the pool.
 // It may come again from the beginning.
