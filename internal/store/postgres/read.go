@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -38,19 +37,6 @@ func query[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql str
 		return nil, err
 	}
 	return pgx.AppendRows([]T(nil), rows, scan)
-}
-
-// one gives the only row of a query, nil when there is none.
-func one[T any](ctx context.Context, q querier, scan pgx.RowToFunc[*T], sql string, args ...any) (*T, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	found, err := pgx.CollectOneRow(rows, scan)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return found, err
 }
 
 // snapshot calls f with a transaction that sees one state of the database.

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -17,14 +16,11 @@ import (
 func (s *Store) Ping(ctx context.Context) error {
 	b := new(pgx.Batch)
 	b.Queue("UPDATE marks SET n = n + 1 WHERE id = 1")
-	err := s.pipeline(ctx, b)
-	switch {
-	case err == nil:
+	err := s.look(ctx, b)
+	if err == nil {
 		s.room.foundRoom()
-	case errors.Is(err, store.ErrUnknown): // whether it is written matters to nobody
-		return fmt.Errorf("%w: %v", errUnreachable, err)
 	}
-	return err
+	return s.failed(ctx, err, false) // whether it is written matters to nobody
 }
 
 // Headroom gives ErrFull for a while after the server had no room, or until

@@ -89,7 +89,7 @@ const (
 	lastBackoff  = 2 * time.Second
 	// staleAfter is how long a connection may be idle before the writer looks
 	// whether it is still there.
-	staleAfter = 200 * time.Millisecond
+	staleAfter = time.Second
 )
 
 // connect makes the connection.
@@ -105,7 +105,7 @@ func (w *writer) connect(ctx context.Context) error {
 // ready sees to it that there is a connection. While the server cannot be
 // reached it gives the last error, without trying each time.
 func (w *writer) ready(ctx context.Context) error {
-	if w.conn != nil && (w.conn.IsClosed() || time.Since(w.used) > staleAfter && w.conn.PgConn().CheckConn() != nil) {
+	if w.conn != nil && (w.conn.IsClosed() || time.Since(w.used) > staleAfter && w.conn.Ping(ctx) != nil) {
 		w.drop()
 	}
 	if w.conn != nil {
@@ -273,7 +273,8 @@ func (w *writer) transact(requests []*request) {
 			w.transact([]*request{r})
 		}
 	default:
-		err = w.store.worded(err, true)
+		var before notSent
+		err = w.store.worded(err, !errors.As(err, &before))
 		for _, r := range b.requests {
 			r.err = err
 		}
@@ -324,109 +325,5 @@ const (
 // notSent is an error before anything was sent.
 type notSent struct{ err error }
 
-func (e notSent) Error() string   { return e.err.Error() }
-func (e notSent) Unwrap() error   { return e.err }
-func (notSent) SafeToRetry() bool { return true }
-
-// transact runs a transaction of several round trips by a connection of the pool.
-// It may come again from the beginning.
-func (s *Store) transact(ctx context.Context, f func(tx pgx.Tx) error) error {
-	if err := s.check(ctx); err != nil {
-		return err
-	}
-	for attempt := 0; ; attempt++ {
-		err := s.tryTransact(ctx, f)
-		if !isPassing(err) || attempt == 3 {
-			return err
-		}
-	}
-}
-
-func (s *Store) tryTransact(ctx context.Context, f func(tx pgx.Tx) error) error {
-	tx, err := s.pool.Begin(ctx)
-	if err != nil {
-		return s.failed(ctx, err, false)
-	}
-	// Whatever is not committed is rolled back.
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
-			s.log.Debug("rolling back failed", "err", err)
-		}
-	}()
-	if err := f(tx); err != nil {
-		if isRefusal(err) {
-			return err
-		}
-		return s.failed(ctx, err, false)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	// From here on the outcome is waited for.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeout)
-	defer cancel()
-	return s.failed(ctx, tx.Commit(ctx), true)
-}
-
-// failed gives an error of a transaction as the contract has it.
-func (s *Store) failed(ctx context.Context, err error, sent bool) error {
-	switch {
-	case err == nil:
-		return nil
-	case !sent && ctx.Err() != nil:
-		return ctx.Err()
-	case s.closed():
-		return store.ErrClosed
-	}
-	return s.worded(err, sent)
-}
-
-// isRefusal reports whether an error is an outcome, and no failure.
-func isRefusal(err error) bool {
-	var taken *store.AppTakenError
-	var name *store.NodeTakenError
-	var lease *store.LeaseError
-	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrUsed) || errors.Is(err, store.ErrNotFound) ||
-		errors.Is(err, store.ErrFenced) || errors.As(err, &taken) || errors.As(err, &name) || errors.As(err, &lease)
-}
-
-// pipeline has the server carry out statements as one transaction of one round
-// trip, by a connection of the pool. It may come again from the beginning.
-func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
-	if err := s.check(ctx); err != nil {
-		return err
-	}
-	for attempt := 0; ; attempt++ {
-		conn, err := s.pool.Acquire(ctx)
-		if err != nil {
-			return s.failed(ctx, err, false)
-		}
-		fresh := new(pgx.Batch) // what was sent belongs to the connection
-		for _, q := range b.QueuedQueries {
-			fresh.Queue(q.SQL, q.Arguments...).Fn = q.Fn
-		}
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Timeout)
-		err = conn.SendBatch(within, fresh).Close()
-		cancel()
-		conn.Release()
-		if !isPassing(err) || attempt == 3 {
-			return s.failed(ctx, err, true)
-		}
-	}
-}
-
-// lockHead takes the lock of the head for the rest of the transaction.
-func (s *Store) lockHead(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, takeHead, s.lock)
-	return err
-}
-
-// checkNode fails unless the node's incarnation goes on, and keeps others from
-// ending it before the transaction is over.
-func (s *Store) checkNode(b *pgx.Batch) {
-	if node := s.node.Load(); node != 0 {
-		b.Queue(fenceShared, node)
-	}
-}
+func (e notSent) Error() string { return e.err.Error() }
+func (e notSent) Unwrap() error { return e.err }
