@@ -172,7 +172,7 @@ func TestSurplus(t *testing.T) {
 				}
 			}
 		}
-		for range 2*count + 4 {
+		for range 16 {
 			round()
 		}
 		m := store.Membership{Owners: n.owners}

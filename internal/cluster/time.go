@@ -47,7 +47,7 @@ func (m *Member) setClock(ctx context.Context) error {
 	best := reading{}
 	for i := range clockReads {
 		wall := time.Now()
-		at, err := m.Store.Clock(ctx)
+		at, err := m.opts.Store.Clock(ctx)
 		if err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (m *Member) adjust(r *renewal) {
 
 func (m *Member) setOffset(offset time.Duration) {
 	m.offset.Store(int64(offset))
-	if m.Clock != nil {
-		m.Clock.Adjust(offset)
+	if m.opts.Clock != nil {
+		m.opts.Clock.Adjust(offset)
 	}
 }
 
