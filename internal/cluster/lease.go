@@ -32,8 +32,8 @@ type renewal struct {
 
 // renewal carries out one renewal.
 func (m *Member) renewal(ctx context.Context, release store.PartitionSet) renewal {
-	r := renewal{released: release, wall: m.Clock.Machine(), sent: m.now()}
-	r.membership, r.err = m.Store.RenewNode(ctx, release)
+	r := renewal{released: release, wall: m.opts.Clock.Machine(), sent: m.now()}
+	r.membership, r.err = m.opts.Store.RenewNode(ctx, release)
 	r.taken, r.stepped = m.sinceWall(r.wall)
 	return r
 }
@@ -75,7 +75,7 @@ func (m *Member) renewAlways(ctx context.Context) {
 		case <-m.changes.done: // a release may go ahead
 		case <-m.nudged:
 			// Several nudges in a row are one look.
-			l.due = min(l.due, l.began+m.Lease/40)
+			l.due = min(l.due, l.began+m.opts.Lease/40)
 		case <-timer.C:
 		}
 	}
@@ -85,14 +85,14 @@ func (m *Member) renewAlways(ctx context.Context) {
 // be time for another; afterwards there is no hurry.
 func (m *Member) patience() time.Duration {
 	if m.now() < time.Duration(m.until.Load()) {
-		return m.Lease / 3
+		return m.opts.Lease / 3
 	}
-	return m.Lease
+	return m.opts.Lease
 }
 
 // nextLook is the time until there is something to do.
 func (m *Member) nextLook(running bool) time.Duration {
-	next := m.now() + m.Lease
+	next := m.now() + m.opts.Lease
 	if !running {
 		next = m.lease.due
 	}
@@ -118,7 +118,7 @@ func (m *Member) expire() {
 		return
 	}
 	m.suspend()
-	m.Logger.Warn("the lease of this node has run out; it leaves all work to others until the store answers", "node", int64(m.self))
+	m.opts.Logger.Warn("the lease of this node has run out; it leaves all work to others until the store answers", "node", int64(m.self))
 }
 
 func (m *Member) suspend() {
@@ -143,16 +143,16 @@ func (m *Member) failed(ctx context.Context, err error) (ended bool) {
 	if fenced {
 		m.until.Store(0)
 		m.changes.add(Change{Lost: store.PartitionSet(m.held.Swap(0)), Fenced: err})
-		m.Logger.Warn("this incarnation of the node was ended", "node", int64(m.self), "err", err)
+		m.opts.Logger.Warn("this incarnation of the node was ended", "node", int64(m.self), "err", err)
 		return true
 	}
 	m.expire()
-	if over := m.now() - time.Duration(m.until.Load()); over >= m.Lease && !m.lease.cutOff {
+	if over := m.now() - time.Duration(m.until.Load()); over >= m.opts.Lease && !m.lease.cutOff {
 		m.lease.cutOff = true
 		m.changes.add(Change{CutOff: true})
 	}
-	m.Logger.Warn("renewing the lease failed; it is tried again", "node", int64(m.self), "err", err)
-	m.lease.due = m.now() + jitter(m.Lease/10)
+	m.opts.Logger.Warn("renewing the lease failed; it is tried again", "node", int64(m.self), "err", err)
+	m.lease.due = m.now() + jitter(m.opts.Lease/10)
 	return false
 }
 
@@ -168,16 +168,16 @@ func (m *Member) renewed(r *renewal) {
 
 	// Whoever found the lease over has read the clock before this. He is to
 	// be told that it was, even if nobody else has noticed.
-	old := time.Duration(m.until.Swap(int64(r.sent + m.Lease)))
+	old := time.Duration(m.until.Swap(int64(r.sent + m.opts.Lease)))
 	now := m.now()
 	if !l.suspended && now >= old {
 		m.suspend()
 	}
 	var c Change
-	if now < r.sent+m.Lease {
+	if now < r.sent+m.opts.Lease {
 		c.Missed = l.suspended
 		if l.suspended {
-			m.Logger.Info("the lease of this node is renewed again", "node", int64(m.self))
+			m.opts.Logger.Info("the lease of this node is renewed again", "node", int64(m.self))
 		}
 		l.suspended, l.cutOff = false, false
 	}
@@ -211,7 +211,7 @@ func (m *Member) renewed(r *renewal) {
 	if before == nil || r.released != 0 {
 		m.nudge()
 	}
-	l.due = m.now() + jitter(m.Lease/4)
+	l.due = m.now() + jitter(m.opts.Lease/4)
 }
 
 // setPeers tells the bus who is there.
@@ -223,7 +223,7 @@ func (m *Member) setPeers(before, now *store.Membership) {
 		}
 		others = append(others, n.ID)
 		if before != nil && !lives(before, n.ID) {
-			m.Logger.Info("another node is there", "node", int64(m.self), "peer", int64(n.ID), "name", n.Name)
+			m.opts.Logger.Info("another node is there", "node", int64(m.self), "peer", int64(n.ID), "name", n.Name)
 		}
 	}
 	m.bus.Peers(others)

@@ -41,7 +41,7 @@ type Options struct {
 // The lease is renewed from Join on, so Start should follow soon: until then
 // messages are not taken, and partitions that are held are not worked on.
 type Member struct {
-	Options
+	opts Options
 	self store.NodeID
 	bus  bus.Bus
 
@@ -85,7 +85,7 @@ func Join(ctx context.Context, opts Options) (*Member, error) {
 		opts.Lease = DefaultLease
 	}
 	m := &Member{
-		Options: opts, base: time.Now(), changes: newChanges(),
+		opts: opts, base: time.Now(), changes: newChanges(),
 		nudged: make(chan struct{}, 1), stopTell: make(chan struct{}),
 	}
 	var err error
@@ -96,9 +96,9 @@ func Join(ctx context.Context, opts Options) (*Member, error) {
 		return nil, fmt.Errorf("cluster: join: %w", err)
 	}
 	if err = m.connect(ctx); err != nil {
-		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Lease)
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.opts.Lease)
 		defer cancel()
-		if left := m.Store.LeaveNode(leaving); left != nil {
+		if left := m.opts.Store.LeaveNode(leaving); left != nil {
 			err = errors.Join(err, fmt.Errorf("cluster: leave: %w", left))
 		}
 		return nil, err
@@ -111,21 +111,21 @@ func (m *Member) join(ctx context.Context) (store.NodeID, error) {
 	var waited bool
 	for {
 		sent := m.now()
-		id, err := m.Store.JoinNode(ctx, m.Name, m.Lease)
+		id, err := m.opts.Store.JoinNode(ctx, m.opts.Name, m.opts.Lease)
 		var taken *store.NodeTakenError
 		switch {
 		case err == nil:
-			m.until.Store(int64(sent + m.Lease))
+			m.until.Store(int64(sent + m.opts.Lease))
 			return id, nil
 		case !errors.As(err, &taken) || waited:
 			return 0, err
 		}
 		waited = true // if it renews its lease meanwhile, it lives
-		m.Logger.Info("a node with the name of this one has not left; waiting until its lease has ended", "name", m.Name, "dur", taken.Until)
+		m.opts.Logger.Info("a node with the name of this one has not left; waiting until its lease has ended", "name", m.opts.Name, "dur", taken.Until)
 		select {
 		case <-ctx.Done():
 			return 0, err
-		case <-time.After(min(taken.Until, m.Lease) + m.Lease/20):
+		case <-time.After(min(taken.Until, m.opts.Lease) + m.opts.Lease/20):
 		}
 	}
 }
@@ -133,12 +133,12 @@ func (m *Member) join(ctx context.Context) (store.NodeID, error) {
 // connect joins the bus and renews the lease for the first time.
 func (m *Member) connect(ctx context.Context) error {
 	var err error
-	if m.bus, err = m.Bus(m.self, inbound{m}); err != nil {
+	if m.bus, err = m.opts.Bus(m.self, inbound{m}); err != nil {
 		return fmt.Errorf("cluster: join the bus: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m.stop = stop
-	first, cancel := context.WithTimeout(ctx, m.Lease)
+	first, cancel := context.WithTimeout(ctx, m.opts.Lease)
 	defer cancel()
 	r := m.renewal(first, 0)
 	if r.err == nil {
@@ -157,6 +157,9 @@ func (m *Member) now() time.Duration { return time.Since(m.base) }
 
 // Self is the ID of this incarnation.
 func (m *Member) Self() store.NodeID { return m.self }
+
+// Name is that of the node, in every incarnation.
+func (m *Member) Name() string { return m.opts.Name }
 
 // Held is the set of partitions that this node holds at this moment, by a
 // lease that has not run out. It costs next to nothing.
@@ -223,10 +226,10 @@ func (m *Member) Ready() error {
 		return fmt.Errorf("cluster: %w; this node begins again", fenced)
 	case over >= 0 && failed != nil:
 		return fmt.Errorf("cluster: this node's lease of %v ended %v ago, and it leaves all work to others, because renewing it fails: check that the store can be reached: %w",
-			m.Lease, over.Round(100*time.Millisecond), failed)
+			m.opts.Lease, over.Round(100*time.Millisecond), failed)
 	case over >= 0:
 		return fmt.Errorf("cluster: this node's lease of %v ended %v ago, and it leaves all work to others until it is renewed: the process was stopped, or the store does not answer",
-			m.Lease, over.Round(100*time.Millisecond))
+			m.opts.Lease, over.Round(100*time.Millisecond))
 	}
 	if err := m.bus.Connected(); err != nil {
 		return fmt.Errorf("cluster: this node does not hear the others: %w", err)
@@ -254,9 +257,9 @@ func (m *Member) Leave(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("cluster: leave: what this node did had not ended: %w", ctx.Err()))
 	}
 	// The store must hear of it even so: it is all that lets others begin.
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Lease/2)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.opts.Lease/2)
 	defer cancel()
-	if err := m.Store.LeaveNode(leaving); err != nil && !errors.Is(err, store.ErrFenced) {
+	if err := m.opts.Store.LeaveNode(leaving); err != nil && !errors.Is(err, store.ErrFenced) {
 		errs = append(errs, fmt.Errorf("cluster: leave: %w", err))
 	}
 	m.nudge()

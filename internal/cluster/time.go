@@ -29,7 +29,7 @@ func read(at, wall time.Time, taken time.Duration) reading {
 // sinceWall is the time since wall, and whether the machine's clock was set
 // meanwhile.
 func (m *Member) sinceWall(wall time.Time) (taken time.Duration, stepped bool) {
-	now := m.Clock.Machine()
+	now := m.opts.Clock.Machine()
 	taken = now.Sub(wall)
 	diff := now.Round(0).Sub(wall.Round(0)) - taken
 	return taken, diff.Abs() > 10*time.Millisecond
@@ -46,8 +46,8 @@ func (r reading) nearest(offset time.Duration) time.Duration {
 func (m *Member) setClock(ctx context.Context) error {
 	best := reading{}
 	for i := range clockReads {
-		wall := m.Clock.Machine()
-		at, err := m.Store.Clock(ctx)
+		wall := m.opts.Clock.Machine()
+		at, err := m.opts.Store.Clock(ctx)
 		if err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (m *Member) adjust(r *renewal) {
 
 func (m *Member) setOffset(offset time.Duration) {
 	m.offset.Store(int64(offset))
-	if m.Clock != nil {
-		m.Clock.Adjust(offset)
+	if m.opts.Clock != nil {
+		m.opts.Clock.Adjust(offset)
 	}
 }
 

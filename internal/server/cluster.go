@@ -47,7 +47,7 @@ func (s *Server) Node() string {
 	if s.node == nil {
 		return ""
 	}
-	return s.node.Name
+	return s.node.Name()
 }
 
 // joinCluster opens the shared store and joins the nodes that share it.

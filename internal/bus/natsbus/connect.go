@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -108,6 +109,8 @@ func (n *node) explain(err error) error {
 		fix = "no server answers there: check the URL, and that NATS is running and not behind a firewall"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		fix = "the file of credentials cannot be read"
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, io.EOF), errors.Is(err, nats.ErrStaleConnection):
+		fix = "the connection was lost and is being opened again: check that NATS is running"
 	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
 		fix = "it has too many connections: raise its limit"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
@@ -139,9 +142,12 @@ func (n *node) Connected() error {
 	}
 	conn := n.conn.Load()
 	if !conn.IsConnected() {
-		n.mu.Lock()
-		broken := n.broken
-		n.mu.Unlock()
+		broken := conn.LastError() // when a server was reached that refused
+		if broken == nil {
+			n.mu.Lock()
+			broken = n.broken
+			n.mu.Unlock()
+		}
 		if broken == nil {
 			broken = nats.ErrDisconnected
 		}
