@@ -12,10 +12,16 @@ import (
 // askLimit is the time that another node has to answer.
 const askLimit = time.Second
 
+// newsLimit is how old news may be. What was stuck in a network that lost
+// everything for a while says what was true before, and may ring devices whose
+// call is over: the store knows better.
+const newsLimit = time.Second
+
 // message is what engines of different nodes tell each other; one of its
 // fields is set. Nodes of neighbouring versions read each other's: what one
 // does not know it passes over, and looks into the store.
 type message struct {
+	At        call.Instant   `json:"t"` // when it was sent, by the store's clock
 	News      *news          `json:"n,omitempty"`
 	HandOff   []*store.Event `json:"h,omitempty"` // of no call
 	Session   *sessionNews   `json:"s,omitempty"`
@@ -136,6 +142,12 @@ func (e *event) unwrap() call.Event {
 		return *e.Ended
 	}
 	return nil
+}
+
+// letterOf gives a message as it is sent.
+func (e *Engine) letterOf(m message) []byte {
+	m.At = e.now()
+	return encode(m)
 }
 
 func encode(v any) []byte {

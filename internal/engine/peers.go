@@ -132,13 +132,13 @@ func (e *Engine) spread(c *entry, n news, deliver []*store.Event) {
 			continue
 		}
 		if plain == nil {
-			plain = encode(&message{News: &n})
+			plain = e.letterOf(message{News: &n})
 		}
 		e.Peers.Send(node, plain)
 	}
 	if holder != 0 && holder != e.Peers.Self() {
 		n.Deliver = deliver
-		e.Peers.Send(holder, encode(&message{News: &n}))
+		e.Peers.Send(holder, e.letterOf(message{News: &n}))
 	}
 }
 
@@ -160,7 +160,7 @@ func (e *Engine) HandOff(events []*store.Event) {
 		}
 	}
 	for holder, list := range others {
-		e.Peers.Send(holder, encode(&message{HandOff: list}))
+		e.Peers.Send(holder, e.letterOf(message{HandOff: list}))
 	}
 }
 
@@ -202,7 +202,7 @@ func (e *Engine) askConnected(ctx context.Context, node store.NodeID, app uint32
 		q.Users = append(q.Users, s.User)
 		q.Sessions = append(q.Sessions, s.ID)
 	}
-	reply, err := e.Peers.Ask(ctx, node, encode(&message{Connected: &q}))
+	reply, err := e.Peers.Ask(ctx, node, e.letterOf(message{Connected: &q}))
 	var ids []call.SessionID
 	if err == nil {
 		err = decode(reply, &ids)

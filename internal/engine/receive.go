@@ -55,6 +55,9 @@ func (e *Engine) Receive(from store.NodeID, data []byte) {
 	}
 	at := uint64(0)
 	switch {
+	case l.News != nil && e.now()-l.At > call.Instant(newsLimit.Milliseconds()):
+		e.Resync()
+		return
 	case l.News != nil:
 		at = uint64(l.News.Call) / store.PartitionCount
 	case l.Session != nil:
@@ -95,7 +98,7 @@ func (e *Engine) pass(l *letter) {
 	}
 	again := *n
 	again.Passed = true
-	e.Peers.Send(holder, encode(&message{News: &again}))
+	e.Peers.Send(holder, e.letterOf(message{News: &again}))
 }
 
 // Answer answers another node's engine.

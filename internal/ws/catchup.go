@@ -63,7 +63,10 @@ func (m *mail) stopped(u *call.User) {
 			m.queue(cl, protocol.EventCallTimedOut, eventFrame(protocol.EventCallTimedOut, protocol.TimedOut{
 				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
 			}))
-		case call.AnsweredElsewhere:
+		case call.AnsweredElsewhere, call.HasQuit: // who has quit had accepted before
+			if u.LastBy == cl.session {
+				continue
+			}
 			answer := "accepted"
 			if u.State == call.Rejected {
 				answer = "rejected"
