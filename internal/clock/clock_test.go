@@ -10,10 +10,10 @@ func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		check := func(name string, c *Clock, now, machine time.Duration) {
 			t.Helper()
-			if got := c.Now().Sub(time.Now()); got != now {
+			if got := time.Until(c.Now()); got != now {
 				t.Errorf("%s: Now is off by %v, want %v", name, got, now)
 			}
-			if got := c.Machine().Sub(time.Now()); got != machine {
+			if got := time.Until(c.Machine()); got != machine {
 				t.Errorf("%s: Machine is off by %v, want %v", name, got, machine)
 			}
 			if got := c.Until(time.Now().Add(time.Minute)); got != time.Minute-now {

@@ -195,6 +195,7 @@ func TestLooksAreCheap(t *testing.T) {
 		synctest.Wait()
 		w.handOff([]call.ID{1}, n) // the first load is of this one
 		time.Sleep(time.Second)
+		synctest.Wait()
 		queries, looks := w.store.queries, w.store.looks
 		for id := range call.ID(300) {
 			w.handOff([]call.ID{id + 1}, n)
