@@ -11,7 +11,7 @@ build:
 # docs/configuration.md, from the structs of internal/config, and the demo's copy
 # of the web SDK.
 generate:
-	$(GO) generate ./internal/config ./internal/demo
+	$(GO) generate ./internal/config ./internal/demo/static
 
 check: fmt vet lint race
 

@@ -22,8 +22,8 @@ func browser(t *testing.T) context.Context {
 	return browserFor(t, patience)
 }
 
-// browserFor opens one for a test that takes longer.
-func browserFor(t *testing.T, limit time.Duration) context.Context {
+// browserFor opens one for a test that takes longer, or needs more options.
+func browserFor(t *testing.T, limit time.Duration, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -39,7 +39,7 @@ func browserFor(t *testing.T, limit time.Duration) context.Context {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
 		chromedp.WindowSize(1280, 1000))
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // the cleanups still look at the page
+	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(options, more...)...) // the cleanups still look at the page
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)

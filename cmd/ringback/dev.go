@@ -137,6 +137,7 @@ func (d *devServer) greet() {
 	fmt.Fprintf(d.out, `Ringback is ringing. Everything here is for this machine only.
 
   Open        http://%[1]s/   phones, and an inbox of callbacks
+  Video call  http://%[1]s/examples/webrtc/   an example: WebRTC, rung by Ringback
   Console     http://%[1]s/console/
   Clients     ws://%[1]s/v1/connect
   App         %[2]d

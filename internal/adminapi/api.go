@@ -31,8 +31,11 @@ const Path = "/admin/v1"
 
 // Engine is what the API needs of the engine.
 type Engine interface {
-	// Connected lists the sessions of a user that have a connection.
-	Connected(app uint32, user call.UserID) []call.SessionID
+	// Connected lists the sessions of a user that have a connection, on any
+	// node.
+	Connected(ctx context.Context, app uint32, user call.UserID) ([]call.SessionID, error)
+	// Online gives those of some users who have such a session.
+	Online(ctx context.Context, app uint32, users []call.UserID) (map[call.UserID]bool, error)
 	Kick(ctx context.Context, app uint32, user call.UserID, id call.SessionID, reason string) (bool, error)
 }
 
@@ -107,6 +110,7 @@ func New(o Options) *API {
 	a.registerRedeliveries()
 	a.registerCalls()
 	a.registerUsers()
+	a.registerTokens()
 	a.registerEvents()
 	a.registerAudit()
 	a.describeGate()

@@ -43,9 +43,17 @@ func (a *API) registerUsers() {
 		if err != nil {
 			return nil, a.fail(err, "user")
 		}
+		ids := make([]call.UserID, len(users))
+		for i := range users {
+			ids[i] = users[i].ID
+		}
+		online, err := a.Engine.Online(ctx, in.App, ids)
+		if err != nil {
+			return nil, a.fail(err, "user")
+		}
 		out := Page[User]{Items: make([]User, 0, len(users))}
 		for _, u := range users {
-			out.Items = append(out.Items, a.viewUser(in.App, u))
+			out.Items = append(out.Items, viewUser(u, online[u.ID]))
 		}
 		if len(users) == in.Limit {
 			out.Next = encodeCursor("users", users[in.Limit-1].ID)
@@ -69,8 +77,11 @@ func (a *API) registerUsers() {
 		if err != nil {
 			return nil, a.fail(err, "user")
 		}
-		out := UserDetail{User: a.viewUser(in.App, users[0]), SessionList: []Session{}}
-		connected := a.Engine.Connected(in.App, id)
+		connected, err := a.Engine.Connected(ctx, in.App, id)
+		if err != nil {
+			return nil, a.fail(err, "user")
+		}
+		out := UserDetail{User: viewUser(users[0], len(connected) > 0), SessionList: []Session{}}
 		for _, s := range sessions {
 			out.SessionList = append(out.SessionList, Session{
 				SessionID: string(s.ID), Platform: s.Platform, LoginAtMS: int64(s.LoginAt), OfflineAtMS: int64(s.OfflineAt),
@@ -143,14 +154,14 @@ func userTarget(app uint32, user string) string {
 	return "user " + user + " of app " + call.ID(app).String()
 }
 
-func (a *API) viewUser(app uint32, u store.UserRecord) User {
-	return User{UserID: string(u.ID), Name: u.Name, Avatar: u.Avatar, Presence: a.presence(app, u), Sessions: u.Sessions}
+func viewUser(u store.UserRecord, online bool) User {
+	return User{UserID: string(u.ID), Name: u.Name, Avatar: u.Avatar, Presence: presence(u, online), Sessions: u.Sessions}
 }
 
 // presence names the state of a user as the contract does.
-func (a *API) presence(app uint32, u store.UserRecord) string {
+func presence(u store.UserRecord, online bool) string {
 	switch {
-	case len(a.Engine.Connected(app, u.ID)) > 0:
+	case online:
 		return "online"
 	case u.Sessions > 0:
 		return "offline"

@@ -1,7 +1,9 @@
 // Package demo serves the first page that a newcomer sees under `ringback
 // dev`: two phones that ring each other over the web SDK, more of them if
 // wanted, and beside them an inbox that receives the callbacks, verifies them
-// and shows them as they arrive. /phone is the page of one phone.
+// and shows them as they arrive. /phone is the page of one phone, and
+// /examples/webrtc/ the example of that name, which takes its login tokens from
+// here too.
 //
 // The phones are ordinary clients and the inbox is an ordinary receiver;
 // nothing here reaches into the server. The page hands out login tokens to
@@ -10,25 +12,21 @@
 package demo
 
 import (
-	"embed"
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"time"
-)
 
-// static holds the web SDK too, as the file that its build gives.
-//
-//go:generate cp ../../sdk/web/dist/ringback.js static/ringback.js
-//go:embed static
-var static embed.FS
+	"github.com/ringback/ringback/examples/webrtc"
+	"github.com/ringback/ringback/internal/demo/static"
+)
 
 // maxRequest bounds the body of a request from the page, in bytes.
 const maxRequest = 1 << 10
@@ -40,13 +38,7 @@ const maxUserID = 32
 // style, no other origin, and no frame around it.
 const contentSecurityPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// contentTypes are the types of the embedded files. The table of the system
-// is not asked: some have another idea of .js, which a browser then refuses.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
-}
+const htmlType = "text/html; charset=utf-8"
 
 // Options says for which app the page is. AppID, AppSecret and Token are
 // required.
@@ -117,9 +109,12 @@ func New(o Options) *Demo {
 		receiver: newReceiver(inbox.announceMode),
 		closed:   make(chan struct{}),
 	}
-	d.mux.HandleFunc("GET /{$}", servePage("index.html"))
-	d.mux.HandleFunc("GET /phone", servePage("phone.html"))
-	d.mux.HandleFunc("GET /demo/{asset}", d.serveAsset)
+	d.mux.HandleFunc("GET /{$}", serveFile(static.Files, "index.html", htmlType))
+	d.mux.HandleFunc("GET /phone", serveFile(static.Files, "phone.html", htmlType))
+	d.mux.HandleFunc("GET /demo/{asset}", serveAssets(static.Files))
+	d.mux.HandleFunc("GET /examples/webrtc/{$}", serveFile(webrtc.Files, "index.html", htmlType))
+	d.mux.HandleFunc("GET /examples/webrtc/{asset}", serveAssets(webrtc.Files))
+	d.mux.HandleFunc("GET /examples/webrtc/ringback.js", serveFile(static.Files, "ringback.js", "text/javascript; charset=utf-8"))
 	d.mux.HandleFunc("GET /demo/config.json", d.serveConfig)
 	d.mux.HandleFunc("POST /demo/secret", d.serveSecret)
 	d.mux.HandleFunc("POST /demo/token", d.serveToken)
@@ -137,8 +132,8 @@ func (d *Demo) Close() {
 	d.closing.Do(func() { close(d.closed) })
 }
 
-// ServeHTTP answers for /, /phone and everything under /demo/. A request whose Host
-// is not loopback is refused, so that a foreign name which resolves to this
+// ServeHTTP answers for /, /phone and everything under /demo/ and
+// /examples/webrtc/. A request whose Host is not loopback is refused, so that a foreign name which resolves to this
 // machine does not reach the tokens; so is one that a page of another origin
 // causes, unless it only reads.
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -170,23 +165,18 @@ func loopback(hostport string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// servePage answers with a page of static.
-func servePage(name string) http.HandlerFunc {
+// serveFile answers with one file.
+func serveFile(files fs.FS, name, contentType string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		http.ServeFileFS(w, r, static, "static/"+name)
+		w.Header().Set("Content-Type", contentType)
+		http.ServeFileFS(w, r, files, name)
 	}
 }
 
-func (d *Demo) serveAsset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("asset")
-	ct, ok := contentTypes[path.Ext(name)]
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", ct)
-	http.ServeFileFS(w, r, static, "static/"+name)
+// serveAssets answers with the files of a directory, pages apart, for a
+// pattern with {asset} at its end.
+func serveAssets(files fs.FS) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { static.ServeAsset(w, r, files, r.PathValue("asset")) }
 }
 
 func (d *Demo) serveConfig(w http.ResponseWriter, _ *http.Request) {

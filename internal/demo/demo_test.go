@@ -74,6 +74,12 @@ func TestPage(t *testing.T) {
 		"/demo/ringback.js": {"text/javascript; charset=utf-8", "ringback.v1"},
 		"/demo/style.css":   {"text/css; charset=utf-8", "prefers-color-scheme"},
 		"/demo/icons.svg":   {"image/svg+xml", "<symbol"},
+
+		"/examples/webrtc/?user=alice": {"text/html; charset=utf-8", "<title>WebRTC call"},
+		"/examples/webrtc/peer.js":     {"text/javascript; charset=utf-8", "RTCPeerConnection"},
+		"/examples/webrtc/ringback.js": {"text/javascript; charset=utf-8", "ringback.v1"},
+		"/examples/webrtc/style.css":   {"text/css; charset=utf-8", "prefers-color-scheme"},
+		"/examples/webrtc/icon.svg":    {"image/svg+xml", "<svg"},
 	} {
 		status, h, body := do(t, "GET", srv.URL+path, "")
 		if status != http.StatusOK || h.Get("Content-Type") != want.contentType || !strings.Contains(body, want.text) {
@@ -83,7 +89,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("GET %s has Content-Security-Policy %q", path, csp)
 		}
 	}
-	for _, path := range []string{"/index.html", "/demo/", "/demo/index.html", "/demo/missing.js", "/demo/..%2fdemo.go", "/other"} {
+	for _, path := range []string{"/index.html", "/demo/", "/demo/index.html", "/demo/static.go", "/demo/missing.js", "/demo/..%2fdemo.go", "/other", "/examples/", "/examples/webrtc/webrtc.go", "/examples/webrtc/main.css", "/examples/webrtc/x/main.js"} {
 		if status, _, _ := do(t, "GET", srv.URL+path, ""); status != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", path, status)
 		}
@@ -97,7 +103,7 @@ func TestSDKIsTheBuiltOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status, _, body := do(t, "GET", start(t).URL+"/demo/ringback.js", ""); status != http.StatusOK || body != string(want) {
-		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo and commit it", status)
+		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo/static and commit it", status)
 	}
 }
 
@@ -105,7 +111,7 @@ func TestSDKIsTheBuiltOne(t *testing.T) {
 // have none.
 func TestPageHasNothingInline(t *testing.T) {
 	srv := start(t)
-	for _, path := range []string{"/", "/phone"} {
+	for _, path := range []string{"/", "/phone", "/examples/webrtc/"} {
 		_, _, page := do(t, "GET", srv.URL+path, "")
 		for _, inline := range []string{"<style", " style=", " onclick=", "<script>", "javascript:"} {
 			if strings.Contains(page, inline) {

@@ -31,14 +31,16 @@ type entry struct {
 	rec  store.CallRecord // durable but for soft transitions
 	gone bool             // no longer in Engine.calls: look the call up again
 
-	dirty   bool           // there are soft transitions that are not written
+	soft    []call.Command // led to soft transitions that are not written
 	unsaved []*store.Event // their events
 	saver   *time.Timer
 	due     *time.Timer
+
+	remote // with other nodes
 }
 
 func (c *entry) stopTimers() {
-	for _, t := range []*time.Timer{c.saver, c.due} {
+	for _, t := range []*time.Timer{c.saver, c.due, c.gap} {
 		if t != nil {
 			t.Stop()
 		}
@@ -56,12 +58,15 @@ func (e *Engine) Do(ctx context.Context, app uint32, id call.ID, cmd call.Comman
 			return err
 		}
 		if c.rec.Call == nil || c.rec.Call.App != app {
-			c.mu.Unlock()
-			_, err := call.Apply(nil, cmd, now())
+			e.release(c)
+			_, err := call.Apply(nil, cmd, e.now())
 			return err
 		}
 		err = e.apply(ctx, c, cmd, ack)
-		c.mu.Unlock()
+		if e.outdated(ctx, c, err) {
+			err = e.apply(ctx, c, cmd, ack)
+		}
+		e.release(c)
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
@@ -69,9 +74,9 @@ func (e *Engine) Do(ctx context.Context, app uint32, id call.ID, cmd call.Comman
 	return fmt.Errorf("call %s: %w after %d tries", id, store.ErrConflict, maxConflicts)
 }
 
-// take gives the entry of a call, locked. Its record has no call when there
-// is none of that ID. An entry of a call that has ended, or that does not
-// exist, is not kept.
+// take gives the entry of a call, locked: release it. Its record has no call
+// when there is none of that ID. An entry of a call that has ended, or that
+// does not exist, is not kept.
 func (e *Engine) take(ctx context.Context, id call.ID) (*entry, error) {
 	for {
 		e.mu.Lock()
@@ -86,10 +91,20 @@ func (e *Engine) take(ctx context.Context, id call.ID) (*entry, error) {
 		e.mu.Unlock()
 		c.mu.Lock()
 		if !c.gone {
+			c.fresh = false
 			return c, nil
 		}
 		c.mu.Unlock()
 	}
+}
+
+// release lets go of an entry. One that need not be in memory is dropped.
+func (e *Engine) release(c *entry) {
+	if e.Peers != nil && !c.gone && c.rec.Call != nil && len(c.soft) == 0 && !e.minds(c.rec.Call) {
+		e.index(c.rec.Call, nil)
+		e.drop(c, c.rec.Call.ID)
+	}
+	c.mu.Unlock()
 }
 
 // load fills a new entry from the store. On error it leaves the entry dropped
@@ -105,7 +120,7 @@ func (e *Engine) load(ctx context.Context, c *entry, id call.ID) error {
 		c.mu.Unlock()
 		return fmt.Errorf("reading call %s: %w", id, err)
 	}
-	c.rec = *rec
+	c.rec, c.fresh = *rec, true
 	if !rec.Call.Live() {
 		e.index(rec.Call, rec.Call) // in case it ended unseen
 		e.drop(c, id)
@@ -113,6 +128,9 @@ func (e *Engine) load(ctx context.Context, c *entry, id call.ID) error {
 	}
 	e.index(nil, rec.Call)
 	e.schedule(c)
+	if e.Peers != nil && e.minds(rec.Call) {
+		e.missed(c, nil)
+	}
 	return nil
 }
 
@@ -124,12 +142,15 @@ func (e *Engine) drop(c *entry, id call.ID) {
 	if e.calls[id] == c {
 		delete(e.calls, id)
 	}
+	if e.Peers != nil {
+		e.past.add(id)
+	}
 	e.mu.Unlock()
 }
 
 // apply runs a command on a call that is held.
 func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func(call.Result)) error {
-	res, err := call.Apply(c.rec.Call, cmd, now())
+	res, err := call.Apply(c.rec.Call, cmd, e.now())
 	if err != nil {
 		return err
 	}
@@ -139,9 +160,12 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 		ack(res)
 		return nil
 	case call.Soft(res.Event):
-		e.keepSoft(c, t)
+		e.keepSoft(c, t, cmd)
 		ack(res)
 		e.announce(t)
+		if e.Peers != nil {
+			e.spread(c, news{Event: &event{t.Event}, Soft: true}, nil)
+		}
 		return nil
 	}
 	return e.commit(ctx, c, t, nil, func() { ack(res) })
@@ -149,15 +173,15 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 
 // keepSoft takes over a soft transition, to be written with the next commit of
 // the call, or after softDelay.
-func (e *Engine) keepSoft(c *entry, t Transition) {
+func (e *Engine) keepSoft(c *entry, t Transition, cmd call.Command) {
 	c.rec.Call = t.After
 	c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
-	if !c.dirty {
-		c.dirty = true
+	c.soft = append(c.soft, cmd)
+	if len(c.soft) == 1 {
 		c.saver = e.after(softDelay, func() {
 			c.mu.Lock()
-			defer c.mu.Unlock()
-			if c.dirty && !c.gone {
+			defer e.release(c)
+			if len(c.soft) > 0 && !c.gone {
 				e.flush(c)
 			}
 		})
@@ -167,10 +191,21 @@ func (e *Engine) keepSoft(c *entry, t Transition) {
 // flush writes the soft transitions of a call that is held. Losing them does
 // no harm, so a failure is only logged.
 func (e *Engine) flush(c *entry) {
-	t := Transition{Before: c.rec.Call, After: c.rec.Call}
-	if err := e.commit(context.WithoutCancel(e.ctx), c, t, nil, func() {}); err != nil {
+	err := e.write(context.WithoutCancel(e.ctx), c)
+	for range maxConflicts {
+		if !errors.Is(err, store.ErrConflict) || c.gone || len(c.soft) == 0 {
+			break
+		}
+		err = e.write(context.WithoutCancel(e.ctx), c)
+	}
+	if err != nil && len(c.soft) > 0 {
 		e.Logger.Warn("recording of received invitations failed", "call_id", c.rec.Call.ID.String(), "error", err)
 	}
+}
+
+// write commits a call that is held as it is.
+func (e *Engine) write(ctx context.Context, c *entry) error {
+	return e.commit(ctx, c, Transition{Before: c.rec.Call, After: c.rec.Call}, nil, func() {})
 }
 
 // commit makes a transition durable, then tells everybody: ack first. c is
@@ -185,22 +220,32 @@ func (e *Engine) commit(ctx context.Context, c *entry, t Transition, request *st
 	if t.Before != nil {
 		commit.Prior = t.Before.Version
 	}
+	prior := c.rec.CommitID
+	if e.Peers != nil {
+		commit.PriorCommit, commit.Find = prior, t.Before == nil
+	}
 	if err := e.settle(ctx, c, &commit); err != nil {
 		return err
 	}
 	if c.saver != nil {
 		c.saver.Stop()
 	}
-	c.rec, c.dirty, c.unsaved = rec, false, nil
+	c.rec, c.soft, c.unsaved = rec, nil, nil
 	e.index(t.Before, t.After)
 	if t.After.Live() {
 		e.schedule(c)
 	} else {
 		e.drop(c, t.After.ID)
 	}
+	if e.Peers != nil {
+		e.committed(c, &commit, &t)
+	}
 	ack()
 	if t.Event != nil {
 		e.announce(t)
+	}
+	if e.Peers != nil {
+		e.spread(c, tidings(t, prior), events)
 	}
 	e.Callbacks.HandOff(events)
 	return nil
@@ -216,6 +261,7 @@ func (e *Engine) settle(ctx context.Context, c *entry, commit *store.CallCommit)
 		stored, readErr := e.Store.Call(context.WithoutCancel(ctx), id)
 		switch {
 		case readErr == nil && stored.CommitID == commit.CommitID:
+			commit.Find = false // what would have been found is not known
 			return nil
 		case readErr != nil && !errors.Is(readErr, store.ErrNotFound):
 			err = fmt.Errorf("%w; reading it back: %w", err, readErr)
@@ -223,6 +269,11 @@ func (e *Engine) settle(ctx context.Context, c *entry, commit *store.CallCommit)
 	}
 	if err == nil {
 		return nil
+	}
+	if e.Peers != nil && commit.Prior > 0 && errors.Is(err, store.ErrConflict) {
+		if _, readErr := e.refresh(context.WithoutCancel(ctx), c); readErr == nil {
+			return fmt.Errorf("committing call %s: %w", id, err)
+		}
 	}
 	e.drop(c, id)
 	if commit.Prior > 0 {
@@ -239,14 +290,14 @@ func (e *Engine) revive(id call.ID) {
 		e.after(retryDelay, func() { e.revive(id) })
 		return
 	}
-	c.mu.Unlock()
+	e.release(c)
 }
 
 // events makes the events of a transition and counts their deliveries in rec.
 func (e *Engine) events(rec *store.CallRecord, t Transition) []*store.Event {
 	events := e.Callbacks.Events(t)
 	for _, ev := range events {
-		ev.App, ev.Call, ev.At = t.After.App, t.After.ID, now()
+		ev.App, ev.Call, ev.At = t.After.App, t.After.ID, e.now()
 		ev.Version, ev.Actor = t.After.Version, call.By(t.Event)
 		for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
 			if rec.Sequences == nil {
@@ -267,10 +318,17 @@ func (e *Engine) announce(t Transition) {
 }
 
 // index notes in which live calls users are active. It skips users for whom
-// nothing has changed since before, if that is given.
+// nothing has changed since before, if that is given. after is nil when the
+// call is no longer in memory.
 func (e *Engine) index(before, after *call.Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if after == nil {
+		for i := range before.Users {
+			e.unindex(userKey{before.App, before.Users[i].ID}, before.ID)
+		}
+		return
+	}
 	for i := range after.Users {
 		id := after.Users[i].ID
 		is := after.Active(id)
@@ -285,10 +343,14 @@ func (e *Engine) index(before, after *call.Call) {
 			e.byUser[key][after.ID] = struct{}{}
 			continue
 		}
-		delete(e.byUser[key], after.ID)
-		if len(e.byUser[key]) == 0 {
-			delete(e.byUser, key)
-		}
+		e.unindex(key, after.ID)
+	}
+}
+
+func (e *Engine) unindex(key userKey, id call.ID) {
+	delete(e.byUser[key], id)
+	if len(e.byUser[key]) == 0 {
+		delete(e.byUser, key)
 	}
 }
 

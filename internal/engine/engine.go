@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -37,6 +38,11 @@ type Transition struct {
 	After  *call.Call
 	Event  call.Event
 	Errors []call.UserError // users whom the command named in vain
+	// Remote says that another node has made the transition; this one only
+	// tells its devices.
+	Remote bool
+	// Elsewhere are new users of the call who have devices on other nodes.
+	Elsewhere []call.UserID
 }
 
 // Devices tells devices what happened. Tell is called in the order of
@@ -44,10 +50,14 @@ type Transition struct {
 // call the engine.
 type Devices interface {
 	Tell(t Transition)
+	// CatchUp tells devices what became of a call since they were last told
+	// of it, when it is not known by which transitions. before is nil when
+	// they were told nothing of it. It is called as Tell is.
+	CatchUp(before, after *call.Call)
 }
 
-// Callbacks turns what happened into events for business servers. Neither
-// method blocks.
+// Callbacks turns what happened into events for business servers. No method
+// blocks.
 type Callbacks interface {
 	// Events gives the events of a transition, without IDs and deliveries.
 	Events(t Transition) []*store.Event
@@ -57,6 +67,9 @@ type Callbacks interface {
 	Subscriptions(app uint32, event string) []store.EndpointID
 	// HandOff passes on events that have become durable.
 	HandOff(events []*store.Event)
+	// Wake says that the store has deliveries of an app that were not handed
+	// off.
+	Wake(app uint32)
 }
 
 // Login policies of an app.
@@ -88,8 +101,12 @@ type Options struct {
 	SessionTTL       time.Duration // until an offline session is dropped
 	Retention        time.Duration // of ended calls and their events
 
-	// Observe, if set, is called for every transition; it must not block.
+	// Observe, if set, is called for every transition that this node made; it
+	// must not block.
 	Observe func(Transition)
+
+	Clock *clock.Clock // nil: the machine's
+	Peers Peers        // nil: there are no other nodes
 }
 
 // Engine runs calls. Its methods may be called concurrently.
@@ -105,8 +122,13 @@ type Engine struct {
 	complained atomic.Int64                     // when logRetry last logged an error, Unix seconds
 	ctx        context.Context                  // ends with Close
 	stop       context.CancelFunc
-	work       sync.WaitGroup // timers that are running, and the janitor
+	work       sync.WaitGroup // timers that are running, and goroutines
 	closed     bool           // under mu: no new timers run
+
+	inbox [inboxes]chan *letter // of other nodes' messages; nil without them
+	late  chan struct{}         // asks for a look at everything that is stored
+	past  past
+	began call.Instant // when the engine started
 }
 
 // complainEvery is the least time, in seconds, between two errors of logRetry.
@@ -132,8 +154,15 @@ func New(o Options) *Engine {
 
 // Start loads what lives: every open session counts as having lost its
 // connection now, every live call gets its timers back, and what came due
-// while the server was down happens at once.
+// while the server was down happens at once. With other nodes there is nothing
+// to load: see Gain.
 func (e *Engine) Start(ctx context.Context) error {
+	e.began = e.now()
+	if e.Peers != nil {
+		e.startPeers()
+		e.work.Go(e.janitor)
+		return nil
+	}
 	if err := e.loadSessions(ctx); err != nil {
 		return fmt.Errorf("loading sessions: %w", err)
 	}
@@ -159,7 +188,7 @@ func (e *Engine) Close() {
 	for _, c := range entries {
 		c.mu.Lock()
 		c.stopTimers()
-		if c.dirty {
+		if len(c.soft) > 0 && !c.gone {
 			e.flush(c)
 		}
 		c.mu.Unlock()
@@ -194,10 +223,14 @@ func (e *Engine) logRetry(message string, args ...any) {
 	e.Logger.Log(e.ctx, level, message, args...)
 }
 
-func now() call.Instant { return call.At(time.Now()) }
+// now is the time of the store's clock.
+func (e *Engine) now() call.Instant { return call.At(e.Clock.Now()) }
 
 // until is the time from now to an instant, 0 when it has passed.
-func until(i call.Instant) time.Duration { return max(0, time.Until(i.Time())) }
+func (e *Engine) until(i call.Instant) time.Duration { return max(0, e.Clock.Until(i.Time())) }
+
+// before is the instant that far in the past.
+func (e *Engine) before(d time.Duration) call.Instant { return call.At(e.Clock.Now().Add(-d)) }
 
 // random gives 64 bits that cannot be guessed.
 func random() uint64 {
@@ -206,11 +239,20 @@ func random() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// LiveCalls is the number of calls in memory, which are those that live.
+// LiveCalls is the number of live calls that this node minds the timers of.
 func (e *Engine) LiveCalls() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.calls)
+	if e.Peers == nil {
+		return len(e.calls)
+	}
+	n, held := 0, e.Peers.Held()
+	for id := range e.calls {
+		if held.Has(store.PartitionOf(id)) {
+			n++
+		}
+	}
+	return n
 }
 
 // PresentUsers is the number of users who are not offline.

@@ -250,7 +250,7 @@ func TestCallerWithAnotherSessionIsNotGone(t *testing.T) {
 func TestCallerOfServerAPIIsNeverGone(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.login("bob")
-		if _, err := w.store.RegisterUsers(t.Context(), app, []store.User{{ID: "robot"}}, now()); err != nil {
+		if _, err := w.store.RegisterUsers(t.Context(), app, []store.User{{ID: "robot"}}, w.now()); err != nil {
 			t.Fatal(err)
 		}
 		var id call.ID
@@ -404,7 +404,7 @@ func TestInvitable(t *testing.T) {
 		offline.drop()
 		out.logout()
 		time.Sleep(40 * time.Second)
-		if _, err := w.store.RegisterUsers(t.Context(), app, []store.User{{ID: "registered"}}, now()); err != nil {
+		if _, err := w.store.RegisterUsers(t.Context(), app, []store.User{{ID: "registered"}}, w.now()); err != nil {
 			t.Fatal(err)
 		}
 		var got []call.UserError

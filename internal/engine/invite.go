@@ -36,6 +36,9 @@ var ErrCallerNotRegistered = errors.New("engine: the caller is not registered, o
 func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in Invitation, ack func(call.Result)) error {
 	present := e.present(userKey{app, actor.User})
 	if actor.Session == "" && !present {
+		present = e.presentAnywhere(userKey{app, actor.User})
+	}
+	if actor.Session == "" && !present {
 		unknown, err := e.uninvitable(ctx, app, []call.UserID{actor.User})
 		if err != nil {
 			return err
@@ -65,7 +68,7 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 	case errors.As(err, &duplicate):
 		return e.repeat(ctx, app, actor, duplicate.Earlier, ack)
 	case in.RequestID != "" && (errors.As(err, &refused) || errors.Is(err, store.ErrFull)):
-		earlier, readErr := e.Store.Requested(ctx, app, actor.User, in.RequestID, now())
+		earlier, readErr := e.Store.Requested(ctx, app, actor.User, in.RequestID, e.now())
 		if readErr == nil {
 			return e.repeat(ctx, app, actor, *earlier, ack)
 		}
@@ -76,8 +79,8 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 // create makes one try at a new call. wasThere says that the caller had not
 // been offline, so that it matters when he is now.
 func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, wasThere bool, ack func(call.Result)) error {
-	at := now()
-	cmd.ID = call.NewID(at, uint32(random()))
+	at := e.now()
+	cmd.ID = e.newID(at)
 	res, err := call.Apply(nil, cmd, at)
 	if err != nil {
 		return err
@@ -89,7 +92,7 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 	if requestID != "" {
 		request = &store.Request{
 			User: cmd.User, ID: requestID, Call: cmd.ID, Errors: res.Errors,
-			Expires: call.At(time.Now().Add(requestTTL)),
+			Expires: e.before(-requestTTL),
 		}
 	}
 	c := new(entry)
@@ -103,12 +106,12 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 	e.mu.Unlock()
 	c.rec.Call = res.Call
 	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, Errors: res.Errors}, request, func() { ack(res) })
-	c.mu.Unlock()
+	e.release(c)
 	if err != nil {
 		return err
 	}
 	// The caller may have gone while nobody could know of this call.
-	if key := (userKey{cmd.App, cmd.User}); wasThere && !e.present(key) {
+	if key := (userKey{cmd.App, cmd.User}); wasThere && !e.presentAnywhere(key) {
 		e.left(key)
 	}
 	return nil
@@ -121,7 +124,7 @@ func (e *Engine) repeat(ctx context.Context, app uint32, actor call.Actor, earli
 	if err != nil {
 		return err
 	}
-	defer c.mu.Unlock()
+	defer e.release(c)
 	if c.rec.Call == nil || c.rec.Call.App != app || c.rec.Call.Caller != actor.User {
 		return fmt.Errorf("call %s of an earlier request: %w", earlier.Call, store.ErrNotFound)
 	}

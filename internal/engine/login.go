@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,78 +47,122 @@ func (e *Engine) Login(ctx context.Context, in Login) (id call.SessionID, resume
 			return in.Resume, ok, err
 		}
 	}
-	known, _, err := e.Store.SessionsOf(ctx, in.App, in.User)
-	if err != nil {
-		return "", false, fmt.Errorf("reading sessions of %s: %w", in.User, err)
-	}
 	s := &session{
-		Session: store.Session{App: in.App, User: in.User, ID: newSessionID(), Platform: in.Platform, LoginAt: now()},
+		Session: store.Session{App: in.App, User: in.User, ID: newSessionID(), Platform: in.Platform, LoginAt: e.now(), Node: e.self()},
 		name:    in.Name,
 		device:  in.Device,
 	}
 	app, _ := e.App(in.App)
-	out := pushedOut(app.LoginPolicy, known, in.Platform)
-	commit := &store.SessionCommit{App: in.App, User: in.User, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
-	for _, old := range out {
-		commit.Drop = append(commit.Drop, old.ID)
-		commit.Events = append(commit.Events, e.userAction(UserAction{Session: old, Name: in.Name, Action: LoggedOut, Reason: ReasonKicked}))
-	}
-	commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name}))
-	if err := e.Store.CommitSessions(ctx, commit); err != nil {
-		return "", false, fmt.Errorf("recording the login of %s: %w", in.User, err)
-	}
-	e.enter(s)
-	in.Device.Enter(s.ID)
-	dropped, _ := e.leave(key, commit.Drop...)
-	for _, old := range dropped {
-		if old.device != nil {
-			old.device.Kick("another device has logged in as this user")
+	for range maxConflicts {
+		known, version, readErr := e.Store.SessionsOf(ctx, in.App, in.User)
+		if readErr != nil {
+			return "", false, fmt.Errorf("reading sessions of %s: %w", in.User, readErr)
 		}
+		out := pushedOut(app.LoginPolicy, known, in.Platform)
+		commit := &store.SessionCommit{App: in.App, User: in.User, Prior: e.compared(version), Login: true, Name: in.Name, Put: []store.Session{s.Session}}
+		for _, old := range out {
+			commit.Drop = append(commit.Drop, old.ID)
+			commit.Events = append(commit.Events, e.userAction(UserAction{Session: old, Name: in.Name, Action: LoggedOut, Reason: ReasonKicked}))
+		}
+		commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name}))
+		err = e.Store.CommitSessions(ctx, commit)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			break
+		}
+		s.version = version + 1
+		e.enter(s)
+		in.Device.Enter(s.ID)
+		e.letGo(key, newerLogin, commit.Drop...)
+		for _, old := range out {
+			e.tellHolder(old, s.version, newerLogin)
+		}
+		e.HandOff(commit.Events)
+		return s.ID, false, nil
 	}
-	e.Callbacks.HandOff(commit.Events)
-	return s.ID, false, nil
+	return "", false, fmt.Errorf("recording the login of %s: %w", in.User, err)
+}
+
+// newerLogin is why the login policy pushes a session out.
+const newerLogin = "another device has logged in as this user"
+
+// compared is the version that a commit of sessions must find; alone nobody
+// else can have changed it.
+func (e *Engine) compared(version int64) int64 {
+	if e.Peers == nil {
+		return 0
+	}
+	return version
 }
 
 // resume takes a session back if it is one of the user's. A session that is
 // not yet offline goes on as if nothing had happened.
 func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error) {
-	e.mu.Lock()
-	if s := e.find(key, in.Resume); s != nil {
-		old := s.device
-		s.device = in.Device
-		if in.Name != "" {
-			s.name = in.Name
-		}
-		if s.timer != nil {
-			s.timer.Stop()
-		}
-		e.mu.Unlock()
-		in.Device.Enter(in.Resume)
-		if old != nil {
-			old.Replace()
-		}
+	if e.Peers == nil && e.resumeHere(key, in) {
 		return true, nil
 	}
+	for range maxConflicts {
+		known, version, err := e.Store.SessionsOf(ctx, key.app, key.user)
+		if err != nil {
+			return false, fmt.Errorf("reading sessions of %s: %w", key.user, err)
+		}
+		i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == in.Resume })
+		if i < 0 {
+			return false, nil
+		}
+		old := known[i]
+		// That it is still here, only the store knows.
+		if e.Peers != nil && old.Node == e.Peers.Self() && old.OfflineAt == 0 && e.resumeHere(key, in) {
+			return true, nil
+		}
+		s := &session{Session: old, name: in.Name, device: in.Device, version: version + 1}
+		s.OfflineAt, s.Node = 0, e.self()
+		commit := &store.SessionCommit{
+			App: key.app, User: key.user, Prior: e.compared(version), Login: true, Name: in.Name, Put: []store.Session{s.Session},
+		}
+		if old.OfflineAt != 0 {
+			commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name, Relogin: true}))
+		}
+		switch err := e.Store.CommitSessions(ctx, commit); {
+		case errors.Is(err, store.ErrConflict):
+			continue
+		case err != nil:
+			return false, fmt.Errorf("recording the return of %s: %w", key.user, err)
+		}
+		e.letGo(key, "", s.ID) // what was not known to have gone elsewhere in between
+		e.enter(s)
+		in.Device.Enter(s.ID)
+		e.tellHolder(old, s.version, "")
+		e.HandOff(commit.Events)
+		return true, nil
+	}
+	return false, fmt.Errorf("recording the return of %s: %w", key.user, store.ErrConflict)
+}
+
+// resumeHere takes a session back that this node has and that is not offline.
+func (e *Engine) resumeHere(key userKey, in Login) bool {
+	e.mu.Lock()
+	s := e.find(key, in.Resume)
+	if s == nil {
+		e.mu.Unlock()
+		return false
+	}
+	old := s.device
+	s.device = in.Device
+	if in.Name != "" {
+		s.name = in.Name
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	e.mu.Unlock()
-	known, _, err := e.Store.SessionsOf(ctx, key.app, key.user)
-	if err != nil {
-		return false, fmt.Errorf("reading sessions of %s: %w", key.user, err)
+	in.Device.Enter(in.Resume)
+	if old != nil {
+		old.Replace()
 	}
-	i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == in.Resume })
-	if i < 0 {
-		return false, nil
-	}
-	s := &session{Session: known[i], name: in.Name, device: in.Device}
-	s.OfflineAt = 0
-	commit := &store.SessionCommit{App: key.app, User: key.user, Login: true, Name: in.Name, Put: []store.Session{s.Session}}
-	commit.Events = append(commit.Events, e.userAction(UserAction{Session: s.Session, Name: in.Name, Relogin: true}))
-	if err := e.Store.CommitSessions(ctx, commit); err != nil {
-		return false, fmt.Errorf("recording the return of %s: %w", key.user, err)
-	}
-	e.enter(s)
-	in.Device.Enter(s.ID)
-	e.Callbacks.HandOff(commit.Events)
-	return true, nil
+	return true
 }
 
 // Logout ends a session for good.
@@ -133,13 +178,22 @@ func (e *Engine) Logout(ctx context.Context, app uint32, user call.UserID, id ca
 	}
 	rec, name := s.Session, s.name
 	e.mu.Unlock()
-	ev := e.userAction(UserAction{Session: rec, Name: name, Action: LoggedOut, Reason: ReasonLogout})
-	commit := &store.SessionCommit{App: app, User: user, Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
-	if err := e.Store.CommitSessions(ctx, commit); err != nil {
+	commit, gone, err := e.change(ctx, key, func(stored []store.Session) (*store.SessionCommit, error) {
+		if e.Peers != nil && !slices.ContainsFunc(stored, func(s store.Session) bool { return s.ID == id }) {
+			return nil, nil // kicked meanwhile
+		}
+		ev := e.userAction(UserAction{Session: rec, Name: name, Action: LoggedOut, Reason: ReasonLogout})
+		return &store.SessionCommit{Drop: []call.SessionID{id}, Events: []*store.Event{ev}}, nil
+	})
+	if err != nil {
 		return fmt.Errorf("recording the logout of %s: %w", user, err)
 	}
-	e.Callbacks.HandOff(commit.Events)
-	if _, gone := e.leave(key, id); gone {
+	_, last := e.leave(key, id)
+	if commit == nil {
+		return nil
+	}
+	e.HandOff(commit.Events)
+	if gone || e.Peers == nil && last {
 		e.left(key)
 	}
 	return nil
@@ -152,30 +206,32 @@ func (e *Engine) Kick(ctx context.Context, app uint32, user call.UserID, id call
 	key := userKey{app, user}
 	unlock := e.lockUser(key)
 	defer unlock()
-	known, _, err := e.Store.SessionsOf(ctx, app, user)
-	if err != nil {
-		return false, fmt.Errorf("reading sessions of %s: %w", user, err)
-	}
-	i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == id })
-	if i < 0 {
-		return false, nil
-	}
-	ev := e.userAction(UserAction{Session: known[i], Action: LoggedOut, Reason: ReasonKicked})
-	commit := &store.SessionCommit{App: app, User: user, Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
-	if err := e.Store.CommitSessions(ctx, commit); err != nil {
-		return false, fmt.Errorf("recording the end of a session of %s: %w", user, err)
-	}
-	e.Callbacks.HandOff(commit.Events)
-	out, gone := e.leave(key, id)
-	for _, s := range out {
-		if s.device != nil {
-			s.device.Kick(reason)
+	for range maxConflicts {
+		known, version, err := e.Store.SessionsOf(ctx, app, user)
+		if err != nil {
+			return false, fmt.Errorf("reading sessions of %s: %w", user, err)
 		}
+		i := slices.IndexFunc(known, func(s store.Session) bool { return s.ID == id })
+		if i < 0 {
+			return false, nil
+		}
+		ev := e.userAction(UserAction{Session: known[i], Action: LoggedOut, Reason: ReasonKicked})
+		commit := &store.SessionCommit{App: app, User: user, Prior: e.compared(version), Drop: []call.SessionID{id}, Events: []*store.Event{ev}}
+		switch err := e.Store.CommitSessions(ctx, commit); {
+		case errors.Is(err, store.ErrConflict):
+			continue
+		case err != nil:
+			return false, fmt.Errorf("recording the end of a session of %s: %w", user, err)
+		}
+		e.HandOff(commit.Events)
+		last := e.letGo(key, reason, id)
+		e.tellHolder(known[i], version+1, reason)
+		if e.Peers != nil && !anyOpen(known, commit) || e.Peers == nil && last {
+			e.left(key)
+		}
+		return true, nil
 	}
-	if gone {
-		e.left(key)
-	}
-	return true, nil
+	return false, fmt.Errorf("ending a session of %s: %w", user, store.ErrConflict)
 }
 
 // pushedOut picks the sessions for which the policy has no room beside a new
@@ -248,7 +304,7 @@ func (e *Engine) userAction(a UserAction) *store.Event {
 	if a.Name == "" {
 		a.Name = e.storedName(a.Session)
 	}
-	a.At = now()
+	a.At = e.now()
 	ev := e.Callbacks.UserAction(a)
 	ev.App, ev.At, ev.Actor = a.Session.App, a.At, call.Actor{User: a.Session.User, Session: a.Session.ID}
 	for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {

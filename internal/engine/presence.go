@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,9 +21,10 @@ type presence struct {
 // lost it. The pointers' targets are guarded by Engine.mu.
 type session struct {
 	store.Session
-	name   string
-	device Device      // nil: the connection is lost
-	timer  *time.Timer // runs while it is lost, until it is offline
+	name    string
+	device  Device      // nil: the connection is lost
+	timer   *time.Timer // runs while it is lost, until it is offline
+	version int64       // of the user's sessions when it came here; with other nodes
 }
 
 // present reports whether the user is online, or has lost his connections so
@@ -33,21 +35,51 @@ func (e *Engine) present(key userKey) bool {
 	return e.users[key] != nil
 }
 
-// connectionLost reports whether a user who has logged in is without any
-// connection at this moment.
-func (e *Engine) connectionLost(key userKey) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	p := e.users[key]
-	return p != nil && !p.connected()
+// presentAnywhere is present, for all nodes.
+func (e *Engine) presentAnywhere(key userKey) bool {
+	if e.present(key) {
+		return true
+	}
+	if e.Peers == nil {
+		return false
+	}
+	open, err := e.Store.OpenSessionsOf(e.ctx, key.app, []call.UserID{key.user})
+	if err != nil {
+		e.logRetry("it could not be read whether a user is present; he counts as present", "app_id", key.app, "user_id", string(key.user), "error", err)
+		return true
+	}
+	return len(open) > 0
 }
 
-// Online reports whether a user has a session with a live connection.
-func (e *Engine) Online(app uint32, user call.UserID) bool {
+// connectionLost reports whether a user who has logged in, and is not yet
+// offline, is without any connection at this moment.
+func (e *Engine) connectionLost(key userKey) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	p := e.users[userKey{app, user}]
-	return p != nil && p.connected()
+	p := e.users[key]
+	here, lost := p != nil, p != nil && !p.connected()
+	e.mu.Unlock()
+	if e.Peers == nil || here && !lost {
+		return lost
+	}
+	if !here && !e.presentAnywhere(key) {
+		return false
+	}
+	sessions, err := e.connected(e.ctx, key.app, []call.UserID{key.user})
+	return err == nil && len(sessions) == 0
+}
+
+// Online gives those of some users who have a session with a live connection,
+// on any node.
+func (e *Engine) Online(ctx context.Context, app uint32, users []call.UserID) (map[call.UserID]bool, error) {
+	sessions, err := e.connected(ctx, app, users)
+	if err != nil {
+		return nil, fmt.Errorf("reading who is online: %w", err)
+	}
+	online := make(map[call.UserID]bool, len(sessions))
+	for i := range sessions {
+		online[sessions[i].User] = true
+	}
+	return online, nil
 }
 
 // connected reports whether one of the sessions has a connection; Engine.mu is
@@ -56,22 +88,24 @@ func (p *presence) connected() bool {
 	return slices.ContainsFunc(p.sessions, func(s *session) bool { return s.device != nil })
 }
 
+// OnlineHere reports whether a user has a session with a live connection on
+// this node. It reads nothing.
+func (e *Engine) OnlineHere(app uint32, user call.UserID) bool {
+	return len(e.connectedHere(app, []call.UserID{user})) > 0
+}
+
 // Connected lists the sessions of a user that have a connection at this
-// moment.
-func (e *Engine) Connected(app uint32, user call.UserID) []call.SessionID {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	p := e.users[userKey{app, user}]
-	if p == nil {
-		return nil
+// moment, on any node.
+func (e *Engine) Connected(ctx context.Context, app uint32, user call.UserID) ([]call.SessionID, error) {
+	sessions, err := e.connected(ctx, app, []call.UserID{user})
+	if err != nil {
+		return nil, fmt.Errorf("reading which sessions of %s are connected: %w", user, err)
 	}
 	var ids []call.SessionID
-	for _, s := range p.sessions {
-		if s.device != nil {
-			ids = append(ids, s.ID)
-		}
+	for i := range sessions {
+		ids = append(ids, sessions[i].ID)
 	}
-	return ids
+	return ids, nil
 }
 
 // find gives a session that is not offline, or nil; Engine.mu is held.
@@ -102,6 +136,11 @@ func (e *Engine) enter(s *session) {
 	}
 	p.remove(s.ID)
 	p.sessions = append(p.sessions, s)
+	for id := range e.byUser[key] {
+		if c := e.calls[id]; c != nil {
+			c.touched.Store(false)
+		}
+	}
 }
 
 // leave takes sessions out of presence and gives them. It reports whether the
@@ -151,7 +190,7 @@ func (e *Engine) loadSessions(ctx context.Context) error {
 			after = rec
 			s := &session{Session: rec}
 			e.enter(s)
-			e.awaitReturn(s, now())
+			e.awaitReturn(s, e.now())
 		}
 		if len(page) < loadPage {
 			return nil
@@ -172,45 +211,156 @@ func (e *Engine) Lost(app uint32, user call.UserID, id call.SessionID, device De
 	}
 	s.device = nil
 	e.mu.Unlock()
-	e.awaitReturn(s, call.At(lastSign))
+	e.awaitReturn(s, call.At(lastSign.Add(e.Clock.Offset())))
 }
 
 // awaitReturn lets a lost session go offline in time.
 func (e *Engine) awaitReturn(s *session, lastSign call.Instant) {
 	key, id := userKey{s.App, s.User}, s.ID
-	d := until(lastSign.Add(e.HeartbeatTimeout.Milliseconds()))
-	timer := e.after(d, func() { e.offline(key, id) })
+	d := e.until(lastSign.Add(e.HeartbeatTimeout.Milliseconds()))
+	timer := e.after(d, func() { e.offline(key, id, e.self()) })
 	e.mu.Lock()
 	s.timer = timer
 	e.mu.Unlock()
 }
 
-// offline makes a session that is still lost go offline.
-func (e *Engine) offline(key userKey, id call.SessionID) {
+// self is this node; 0 when there are no others.
+func (e *Engine) self() store.NodeID {
+	if e.Peers == nil {
+		return 0
+	}
+	return e.Peers.Self()
+}
+
+// offline makes a session that is still lost go offline. It was last on the
+// given node, which is this one, or one that is dead.
+func (e *Engine) offline(key userKey, id call.SessionID, node store.NodeID) {
+	unlock := e.lockUser(key)
+	defer unlock()
+	var known *session
+	if node == e.self() {
+		e.mu.Lock()
+		if known = e.find(key, id); known == nil || known.device != nil {
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Unlock()
+	}
+	commit, gone, err := e.change(e.ctx, key, func(stored []store.Session) (*store.SessionCommit, error) {
+		rec := store.Session{}
+		name := ""
+		if known != nil {
+			rec, name = known.Session, known.name
+		}
+		if e.Peers != nil {
+			i := slices.IndexFunc(stored, func(s store.Session) bool { return s.ID == id && s.Node == node && s.OfflineAt == 0 })
+			if i < 0 {
+				return nil, nil // it goes on elsewhere, or is gone
+			}
+			rec = stored[i]
+		}
+		rec.OfflineAt = e.now()
+		ev := e.userAction(UserAction{Session: rec, Name: name, Action: WentOffline})
+		return &store.SessionCommit{Put: []store.Session{rec}, Events: []*store.Event{ev}}, nil
+	})
+	if err != nil {
+		e.logRetry("a session could not be recorded as offline, it will be tried again",
+			"app_id", key.app, "user_id", string(key.user), "session_id", string(id), "error", err)
+		e.after(retryDelay, func() { e.offline(key, id, node) })
+		return
+	}
+	_, last := e.leave(key, id)
+	if commit == nil {
+		return
+	}
+	e.HandOff(commit.Events)
+	if gone || e.Peers == nil && last {
+		e.left(key)
+	}
+}
+
+// change commits a change of a user's sessions. With several nodes it is
+// decided by what is stored, and decided anew when another was first; alone,
+// nothing is read, and decide gets nil. Without a commit from decide nothing is
+// changed. With several nodes it reports whether the user has thereby no session
+// left that is not offline. The user is locked.
+func (e *Engine) change(ctx context.Context, key userKey, decide func(stored []store.Session) (*store.SessionCommit, error)) (_ *store.SessionCommit, gone bool, err error) {
+	for range maxConflicts {
+		var stored []store.Session
+		var version int64
+		if e.Peers != nil {
+			if stored, version, err = e.Store.SessionsOf(ctx, key.app, key.user); err != nil {
+				return nil, false, fmt.Errorf("reading sessions of %s: %w", key.user, err)
+			}
+		}
+		commit, err := decide(stored)
+		if commit == nil || err != nil {
+			return nil, false, err
+		}
+		commit.App, commit.User, commit.Prior = key.app, key.user, version
+		err = e.Store.CommitSessions(ctx, commit)
+		if err == nil {
+			return commit, e.Peers != nil && !anyOpen(stored, commit), nil
+		}
+		if e.Peers == nil || !errors.Is(err, store.ErrConflict) {
+			return nil, false, err
+		}
+	}
+	return nil, false, fmt.Errorf("sessions of %s: %w after %d tries", key.user, store.ErrConflict, maxConflicts)
+}
+
+// anyOpen reports whether any session is not offline after a commit.
+func anyOpen(before []store.Session, c *store.SessionCommit) bool {
+	open := func(s store.Session) bool { return s.OfflineAt == 0 }
+	if slices.ContainsFunc(c.Put, open) {
+		return true
+	}
+	return slices.ContainsFunc(before, func(s store.Session) bool {
+		return open(s) && !slices.Contains(c.Drop, s.ID) &&
+			!slices.ContainsFunc(c.Put, func(p store.Session) bool { return p.ID == s.ID })
+	})
+}
+
+// sessionMoved lets go of a session that another node says is no longer here.
+func (e *Engine) sessionMoved(n *sessionNews) {
+	key := userKey{n.App, n.User}
 	unlock := e.lockUser(key)
 	defer unlock()
 	e.mu.Lock()
-	s := e.find(key, id)
-	if s == nil || s.device != nil {
+	s := e.find(key, n.ID)
+	if s == nil || s.version >= n.Version {
 		e.mu.Unlock()
 		return
 	}
-	rec, name := s.Session, s.name
 	e.mu.Unlock()
+	e.letGo(key, n.Kick, n.ID)
+	if n.Kick != "" && !e.presentAnywhere(key) {
+		e.left(key) // whoever ended it may have looked before a call of his was there
+	}
+}
 
-	rec.OfflineAt = now()
-	ev := e.userAction(UserAction{Session: rec, Name: name, Action: WentOffline})
-	commit := &store.SessionCommit{App: key.app, User: key.user, Put: []store.Session{rec}, Events: []*store.Event{ev}}
-	if err := e.Store.CommitSessions(e.ctx, commit); err != nil {
-		e.logRetry("a session could not be recorded as offline, it will be tried again",
-			"app_id", key.app, "user_id", string(key.user), "session_id", string(id), "error", err)
-		e.after(retryDelay, func() { e.offline(key, id) })
+// letGo takes sessions out of presence; their devices are told why they were
+// pushed out, or that the session goes on elsewhere.
+func (e *Engine) letGo(key userKey, kick string, ids ...call.SessionID) (last bool) {
+	out, last := e.leave(key, ids...)
+	for _, s := range out {
+		switch {
+		case s.device == nil:
+		case kick == "":
+			s.device.Replace()
+		default:
+			s.device.Kick(kick)
+		}
+	}
+	return last
+}
+
+// tellHolder tells the node that had a session that it no longer has.
+func (e *Engine) tellHolder(s store.Session, version int64, kick string) {
+	if e.Peers == nil || s.Node == 0 || s.Node == e.Peers.Self() || s.OfflineAt != 0 || !e.Peers.Alive(s.Node) {
 		return
 	}
-	e.Callbacks.HandOff(commit.Events)
-	if _, gone := e.leave(key, id); gone {
-		e.left(key)
-	}
+	e.Peers.Send(s.Node, encode(&message{Session: &sessionNews{App: s.App, User: s.User, ID: s.ID, Version: version, Kick: kick}}))
 }
 
 // left carries out what follows when a user has no session left that is not
@@ -219,6 +369,10 @@ func (e *Engine) offline(key userKey, id call.SessionID) {
 // changed before the calls are looked at, and a new call looks at presence
 // after it was made, so one of the two sees the other.
 func (e *Engine) left(key userKey) {
+	if e.Peers != nil {
+		e.leftAll(key)
+		return
+	}
 	for _, id := range e.callsOf(key) {
 		if c := e.peek(id); c != nil && c.Caller == key.user {
 			e.notice(key.app, id, call.CallerGone{})
@@ -227,15 +381,51 @@ func (e *Engine) left(key userKey) {
 	e.awaitAbsence(key)
 }
 
+// leftAll is left for several nodes. Whoever holds a call waits for the return
+// of its users.
+func (e *Engine) leftAll(key userKey) {
+	records, err := e.Store.LiveCallsOf(e.ctx, key.app, key.user)
+	if err != nil {
+		e.logRetry("the calls of a user who is gone could not be read, it will be tried again",
+			"app_id", key.app, "user_id", string(key.user), "error", err)
+		e.after(retryDelay, func() { e.leftAll(key) })
+		return
+	}
+	told := make(map[store.NodeID]bool)
+	for _, rec := range records {
+		c := rec.Call
+		if !c.Active(key.user) {
+			continue
+		}
+		if c.Caller == key.user {
+			e.notice(key.app, c.ID, call.CallerGone{})
+		}
+		holder := e.Peers.Holder(store.PartitionOf(c.ID))
+		if c.Mode != call.Advanced || told[holder] {
+			continue
+		}
+		told[holder] = true
+		if holder == e.Peers.Self() {
+			e.awaitAbsence(key)
+		} else if holder != 0 {
+			e.Peers.Send(holder, encode(&message{Gone: &gone{App: key.app, User: key.user}}))
+		}
+	}
+}
+
 // awaitAbsence makes a user who is away quit the advanced calls that he is in,
 // if he does not return within AbsenceTimeout.
 func (e *Engine) awaitAbsence(key userKey) {
+	e.awaitAbsenceFor(key, e.AbsenceTimeout)
+}
+
+func (e *Engine) awaitAbsenceFor(key userKey, d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.users[key] != nil || e.absent[key] != nil || len(e.byUser[key]) == 0 {
 		return
 	}
-	e.absent[key] = e.after(e.AbsenceTimeout, func() { e.absence(key) })
+	e.absent[key] = e.after(d, func() { e.absence(key) })
 }
 
 // absence makes a user who has stayed away quit his advanced calls.
@@ -247,9 +437,35 @@ func (e *Engine) absence(key userKey) {
 	if back {
 		return
 	}
-	for _, id := range e.callsOf(key) {
-		e.notice(key.app, id, call.ParticipantGone{User: key.user})
+	if e.Peers != nil {
+		since, back, err := e.offlineSince(key)
+		if err != nil {
+			e.awaitAbsenceFor(key, retryDelay)
+			return
+		}
+		if back {
+			return
+		}
+		if d := e.until(since.Add(e.AbsenceTimeout.Milliseconds())); d > 0 {
+			e.awaitAbsenceFor(key, d) // he was here in between
+			return
+		}
 	}
+	for _, id := range e.callsOf(key) {
+		if e.holds(id) {
+			e.notice(key.app, id, call.ParticipantGone{User: key.user})
+		}
+	}
+}
+
+// offlineSince is when a user was last seen by any node; back: he is there.
+func (e *Engine) offlineSince(key userKey) (since call.Instant, back bool, err error) {
+	sessions, _, err := e.Store.SessionsOf(e.ctx, key.app, key.user)
+	for i := range sessions {
+		back = back || sessions[i].OfflineAt == 0
+		since = max(since, sessions[i].OfflineAt)
+	}
+	return since, back, err
 }
 
 // peek gives the state of a live call, or nil.
@@ -258,14 +474,14 @@ func (e *Engine) peek(id call.ID) *call.Call {
 	if err != nil {
 		return nil
 	}
-	defer c.mu.Unlock()
+	defer e.release(c)
 	return c.rec.Call
 }
 
 // dropOldSessions drops sessions that have been offline for SessionTTL, and
 // reports whether there may be more.
 func (e *Engine) dropOldSessions(limit int) bool {
-	old, err := e.Store.OfflineSessions(e.ctx, call.At(time.Now().Add(-e.SessionTTL)), limit)
+	old, err := e.Store.OfflineSessions(e.ctx, e.before(e.SessionTTL), limit)
 	for _, s := range old {
 		if err == nil {
 			err = e.dropSession(s)
@@ -287,23 +503,34 @@ func (e *Engine) dropSession(s store.Session) error {
 	if back {
 		return nil
 	}
-	ev := e.userAction(UserAction{Session: s, Action: LoggedOut, Reason: ReasonExpired})
-	commit := &store.SessionCommit{App: s.App, User: s.User, Drop: []call.SessionID{s.ID}, Events: []*store.Event{ev}}
-	if err := e.Store.CommitSessions(e.ctx, commit); err != nil {
+	commit, _, err := e.change(e.ctx, key, func(stored []store.Session) (*store.SessionCommit, error) {
+		if e.Peers != nil && !slices.Contains(stored, s) {
+			return nil, nil
+		}
+		ev := e.userAction(UserAction{Session: s, Action: LoggedOut, Reason: ReasonExpired})
+		return &store.SessionCommit{Drop: []call.SessionID{s.ID}, Events: []*store.Event{ev}}, nil
+	})
+	if err != nil {
 		return fmt.Errorf("dropping session %s: %w", s.ID, err)
 	}
-	e.Callbacks.HandOff(commit.Events)
+	if commit != nil {
+		e.HandOff(commit.Events)
+	}
 	return nil
 }
 
 // lockUser makes the logins and logouts of one user run one by one. It gives
 // the function that unlocks.
 func (e *Engine) lockUser(key userKey) func() {
-	h := key.app
-	for i := range len(key.user) {
-		h = (h ^ uint32(key.user[i])) * 16777619
-	}
-	mu := &e.locks[h%uint32(len(e.locks))]
+	mu := &e.locks[key.hash()%uint32(len(e.locks))]
 	mu.Lock()
 	return mu.Unlock
+}
+
+func (k userKey) hash() uint32 {
+	h := k.app
+	for i := range len(k.user) {
+		h = (h ^ uint32(k.user[i])) * 16777619
+	}
+	return h
 }

@@ -187,18 +187,27 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+func (w *world) online(app uint32, user call.UserID) bool {
+	w.t.Helper()
+	online, err := w.Online(w.t.Context(), app, []call.UserID{user})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return online[user]
+}
+
 func TestOnline(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		alice := w.login("alice")
-		if !w.Online(app, "alice") || w.Online(app, "bob") || w.Online(app+1, "alice") {
+		if !w.online(app, "alice") || w.online(app, "bob") || w.online(app+1, "alice") {
 			t.Error("only alice is online")
 		}
 		alice.drop()
-		if w.Online(app, "alice") {
+		if w.online(app, "alice") {
 			t.Error("without a connection alice is online")
 		}
 		alice.back()
-		if !w.Online(app, "alice") {
+		if !w.online(app, "alice") {
 			t.Error("alice is back, but not online")
 		}
 	})

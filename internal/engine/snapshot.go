@@ -33,7 +33,11 @@ func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, kno
 	for _, id := range known {
 		shown[id] = true
 	}
-	ids := append(e.callsOf(userKey{app, actor.User}), known...)
+	live, err := e.liveCallsOf(ctx, userKey{app, actor.User})
+	if err != nil {
+		return Snapshot{}, err
+	}
+	ids := append(live, known...)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	var snap Snapshot
@@ -42,13 +46,19 @@ func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, kno
 		if err != nil {
 			return Snapshot{}, err
 		}
+		if e.Peers != nil {
+			if err := e.touch(ctx, c, actor.User); err != nil {
+				e.release(c)
+				return Snapshot{}, err
+			}
+		}
 		now := c.rec.Call
 		if now != nil && now.App == app && now.User(actor.User) != nil {
 			seen(now)
 		} else {
 			now = nil
 		}
-		c.mu.Unlock()
+		e.release(c)
 		switch {
 		case now != nil && now.Active(actor.User):
 			snap.Live = append(snap.Live, now)
@@ -81,10 +91,11 @@ func (e *Engine) History(ctx context.Context, app uint32, user call.UserID, flag
 		} else if err != nil {
 			return nil, 0, err
 		}
-		if live.rec.Call != nil {
-			calls[i] = live.rec.Call
+		// What another node has written since is in the list alone.
+		if now := live.rec.Call; now != nil && now.Version >= c.Version {
+			calls[i] = now
 		}
-		live.mu.Unlock()
+		e.release(live)
 	}
 	return calls, next, nil
 }
@@ -96,9 +107,14 @@ func (e *Engine) Call(ctx context.Context, app uint32, id call.ID) (*call.Call, 
 	if err != nil {
 		return nil, err
 	}
-	defer c.mu.Unlock()
+	defer e.release(c)
 	if c.rec.Call == nil || c.rec.Call.App != app {
 		return nil, store.ErrNotFound
+	}
+	if e.Peers != nil && !c.fresh {
+		if _, err := e.refresh(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	return c.rec.Call, nil
 }

@@ -14,9 +14,10 @@ import (
 const loadPage = 500
 
 // schedule sets the timer of a call that is held to what is due next.
+// With other nodes only the one that holds the call minds its timer.
 func (e *Engine) schedule(c *entry) {
 	next := c.rec.Call.NextDue()
-	if next == 0 {
+	if next == 0 || !e.holds(c.rec.Call.ID) {
 		if c.due != nil {
 			c.due.Stop()
 		}
@@ -24,10 +25,10 @@ func (e *Engine) schedule(c *entry) {
 	}
 	if c.due == nil {
 		id := c.rec.Call.ID
-		c.due = e.after(until(next), func() { e.expire(id) })
+		c.due = e.after(e.until(next), func() { e.expire(id) })
 		return
 	}
-	c.due.Reset(until(next))
+	c.due.Reset(e.until(next))
 }
 
 // expire carries out everything that is due for a call. A timer is only a
@@ -38,18 +39,21 @@ func (e *Engine) expire(id call.ID) {
 		e.after(retryDelay, func() { e.expire(id) })
 		return
 	}
-	defer c.mu.Unlock()
-	for c.rec.Call != nil && c.rec.Call.Live() && !c.gone {
+	defer e.release(c)
+	for conflicts := 0; c.rec.Call != nil && c.rec.Call.Live() && !c.gone && e.holds(id); {
 		next := c.rec.Call.NextDue()
 		if next == 0 {
 			return
 		}
-		if next > now() {
+		if next > e.now() {
 			e.schedule(c)
 			return
 		}
 		lost := e.connectionLost(userKey{c.rec.Call.App, c.rec.Call.Caller})
 		if err := e.apply(e.ctx, c, call.Expire{CallerLost: lost}, ignore); err != nil {
+			if conflicts++; e.Peers != nil && errors.Is(err, store.ErrConflict) && conflicts < maxConflicts {
+				continue
+			}
 			e.logRetry("a timer could not be carried out, it will be tried again", "call_id", id.String(), "error", err)
 			if !c.gone {
 				e.after(retryDelay, func() { e.expire(id) })
@@ -159,8 +163,11 @@ func (e *Engine) janitor() {
 	)
 	for {
 		wait := pause
-		if e.dropOldSessions(step) || e.prune(step) {
-			wait = rest
+		// Of several nodes one is enough.
+		if e.Peers == nil || e.Peers.Holds(0) {
+			if e.dropOldSessions(step) || e.prune(step) {
+				wait = rest
+			}
 		}
 		select {
 		case <-e.ctx.Done():
@@ -172,7 +179,7 @@ func (e *Engine) janitor() {
 
 // prune reports whether there may be more to delete.
 func (e *Engine) prune(step int) bool {
-	n, err := e.Store.Prune(e.ctx, call.At(time.Now().Add(-e.Retention)), step)
+	n, err := e.Store.Prune(e.ctx, e.before(e.Retention), step)
 	if err != nil && e.ctx.Err() == nil {
 		e.Logger.Warn("deleting of old calls failed", "error", err)
 	}

@@ -21,6 +21,9 @@ func (c callbacks) HandOff(events []*store.Event) {
 	c.feed.Announce(events)
 }
 
+// Wake implements engine.Callbacks.
+func (c callbacks) Wake(app uint32) { c.WakeApp(app) }
+
 // Events implements engine.Callbacks.
 func (callbacks) Events(t engine.Transition) []*store.Event {
 	var events []*store.Event

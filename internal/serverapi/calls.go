@@ -117,7 +117,7 @@ func (s *Server) do(ctx context.Context, rq request, op operation) (r call.Resul
 
 // checkRegistered refuses users whom nobody has ever registered or logged in.
 func (s *Server) checkRegistered(ctx context.Context, app uint32, user call.UserID) error {
-	if s.Engine.Online(app, user) {
+	if s.Engine.OnlineHere(app, user) {
 		return nil
 	}
 	known, err := s.Store.Users(ctx, app, []call.UserID{user})

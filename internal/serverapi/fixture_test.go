@@ -84,6 +84,9 @@ type devices struct{ told []engine.Transition }
 
 func (d *devices) Tell(t engine.Transition) { d.told = append(d.told, t) }
 
+// CatchUp implements engine.Devices.
+func (d *devices) CatchUp(_, _ *call.Call) {}
+
 // callbacks make the real events, and announce them to the feed.
 type callbacks struct{ feed *feed.Feed }
 
@@ -100,6 +103,9 @@ func (callbacks) UserAction(engine.UserAction) *store.Event {
 }
 
 func (callbacks) Subscriptions(uint32, string) []store.EndpointID { return nil }
+
+// Wake implements engine.Callbacks.
+func (c callbacks) Wake(uint32) {}
 
 func (c callbacks) HandOff(events []*store.Event) { c.feed.Announce(events) }
 

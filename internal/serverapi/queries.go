@@ -91,7 +91,7 @@ func (s *Server) queryCallList(ctx context.Context, rq request, in *QueryCallLis
 		in.Count = maxCalls
 	}
 	user := call.UserID(in.UserID)
-	if !s.Engine.Online(rq.app.ID, user) {
+	if !s.Engine.OnlineHere(rq.app.ID, user) {
 		known, err := s.Store.Users(ctx, rq.app.ID, []call.UserID{user})
 		if err != nil {
 			return nil, fmt.Errorf("reading users: %w", err)

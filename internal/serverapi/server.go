@@ -31,7 +31,8 @@ type Engine interface {
 	Do(ctx context.Context, app uint32, id call.ID, cmd call.Command, ack func(call.Result)) error
 	Call(ctx context.Context, app uint32, id call.ID) (*call.Call, error)
 	History(ctx context.Context, app uint32, user call.UserID, flag int64, count int) ([]*call.Call, int64, error)
-	Online(app uint32, user call.UserID) bool
+	Online(ctx context.Context, app uint32, users []call.UserID) (map[call.UserID]bool, error)
+	OnlineHere(app uint32, user call.UserID) bool
 }
 
 // Store is the part of a store that the server API needs.

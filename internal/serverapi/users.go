@@ -134,10 +134,14 @@ func (s *Server) queryUserOnlineState(ctx context.Context, rq request, in *Query
 	if err != nil {
 		return nil, err
 	}
+	online, err := s.Engine.Online(ctx, rq.app.ID, ids)
+	if err != nil {
+		return nil, err
+	}
 	out := &QueryUserOnlineStateAnswer{Result: []UserState{}, ErrorList: []ErrorUser{}}
 	for _, id := range ids {
 		switch {
-		case s.Engine.Online(rq.app.ID, id):
+		case online[id]:
 			out.Result = append(out.Result, UserState{string(id), "Online"})
 		case sessions[id] > 0:
 			out.Result = append(out.Result, UserState{string(id), "Offline"})

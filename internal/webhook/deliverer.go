@@ -302,6 +302,17 @@ func (d *Deliverer) Wake(id store.EndpointID) {
 	}
 }
 
+// WakeApp is Wake for all endpoints of an app.
+func (d *Deliverer) WakeApp(app uint32) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, e := range d.targets {
+		if e.app == app {
+			e.wake()
+		}
+	}
+}
+
 // Close starts no more attempts, lets those in flight finish until ctx ends
 // and then aborts them, so that they are made again after the next start. It
 // writes the results down and returns when nothing is running any more; the

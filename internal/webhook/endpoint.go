@@ -25,8 +25,9 @@ const never = time.Duration(math.MaxInt64)
 // there is room. At the start the horizon lies in the past, so that a restart
 // and an overflow are the same.
 type endpoint struct {
-	d  *Deliverer
-	id store.EndpointID
+	d   *Deliverer
+	id  store.EndpointID
+	app uint32
 
 	mu      sync.Mutex
 	conf    *settings
@@ -72,7 +73,7 @@ const maxEarly = 4096
 
 func newEndpoint(d *Deliverer, s *settings) *endpoint {
 	return &endpoint{
-		d: d, id: s.ID, conf: s,
+		d: d, id: s.ID, app: s.App, conf: s,
 		owned:   make(map[store.DeliveryKey]*item),
 		chains:  make(chains),
 		early:   make(map[store.DeliveryKey]int),

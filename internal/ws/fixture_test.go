@@ -111,6 +111,7 @@ func (noCallbacks) UserAction(engine.UserAction) *store.Event {
 }
 func (noCallbacks) Subscriptions(uint32, string) []store.EndpointID { return nil }
 func (noCallbacks) HandOff([]*store.Event)                          {}
+func (noCallbacks) Wake(uint32)                                     {}
 
 // device is a raw WebSocket peer: it shows just what the server sends.
 type device struct {

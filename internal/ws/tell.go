@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/engine"
@@ -13,7 +14,7 @@ import (
 // the one place that says which device learns what of a call; the rows follow
 // the event table of the client protocol.
 func (s *Server) Tell(t engine.Transition) {
-	m := mail{hub: &s.hub, c: t.After, at: now(), sent: make([]trace.Entry, 0, 8)}
+	m := mail{hub: &s.hub, c: t.After, at: now(), remote: t.Remote, elsewhere: t.Elsewhere, sent: make([]trace.Entry, 0, 8)}
 	m.leftOut(t)
 	switch e := t.Event.(type) {
 	case call.CallCreated:
@@ -25,7 +26,9 @@ func (s *Server) Tell(t engine.Transition) {
 		m.changed("", e.User)
 	case call.InvitationsUnconfirmed:
 		for _, id := range e.Users {
-			m.note(trace.Unconfirmed, id, "", "")
+			if !t.Remote {
+				m.note(trace.Unconfirmed, id, "", "")
+			}
 		}
 		m.changed("", e.Users...)
 	case call.CallAccepted:
@@ -69,13 +72,16 @@ type mail struct {
 	touched []*client
 	at      call.Instant
 	sent    []trace.Entry
+	// The node that made the transition notes who was nowhere.
+	remote    bool
+	elsewhere []call.UserID
 }
 
 // call sends a user's devices the whole call.
 func (m *mail) call(event string, to call.UserID) {
 	clients := m.hub.of(userKey{m.c.App, to})
 	if len(clients) == 0 {
-		if event == protocol.EventCallInvited {
+		if event == protocol.EventCallInvited && !m.remote && !slices.Contains(m.elsewhere, to) {
 			m.note(trace.Absent, to, "", event)
 		}
 		return
@@ -88,6 +94,9 @@ func (m *mail) call(event string, to call.UserID) {
 
 // leftOut notes who was to be invited and could not be.
 func (m *mail) leftOut(t engine.Transition) {
+	if t.Remote {
+		return
+	}
 	switch t.Event.(type) {
 	case call.CallCreated, call.UsersInvited:
 		for _, e := range t.Errors {

@@ -1,0 +1,358 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	// gapLimit is how long news waits for what belongs before it, until the
+	// call is read from the store instead.
+	gapLimit = 150 * time.Millisecond
+	maxEarly = 8 // news of a call that wait
+)
+
+// remote is what an entry knows beside the call, when there are other nodes.
+type remote struct {
+	fresh    bool       // the record was read when the entry was taken
+	told     *call.Call // what devices here were told, when it is not rec.Call
+	audience audience
+	// touched says that other nodes know, or learn with their next commit,
+	// that devices of this one are to be told. It ends when another session
+	// comes here, for whoever looked before that may not know of it.
+	touched atomic.Bool
+	early   []*letter // wait for what belongs before them
+	gap     *time.Timer
+}
+
+// shown is the call as devices here know it.
+func (c *entry) shown() *call.Call {
+	if c.told != nil {
+		return c.told
+	}
+	return c.rec.Call
+}
+
+// tidings is what other nodes are told of a transition that is committed.
+func tidings(t Transition, prior uint64) news {
+	n := news{Prior: prior}
+	if t.Event != nil {
+		n.Event = &event{t.Event}
+	}
+	return n
+}
+
+// committed notes what a commit has shown about other nodes. Whoever else has
+// the call in memory will find his record outdated and read anew who has to be
+// told, this node included.
+func (e *Engine) committed(c *entry, commit *store.CallCommit, t *Transition) {
+	c.told = nil
+	c.touched.Store(true)
+	switch t.Event.(type) {
+	case call.CallCreated:
+		c.audience = audience{known: commit.Find}
+		e.addHolders(c, commit.Found)
+	case call.UsersInvited, call.UserJoined:
+		c.audience.known = false // there may be devices that had no part in it
+		e.hear(c)
+	}
+	for i := range commit.Found {
+		if s := &commit.Found[i]; s.Node != e.Peers.Self() {
+			t.Elsewhere = append(t.Elsewhere, s.User)
+		}
+	}
+}
+
+// outdated reports whether a refusal came from a record that is not the newest.
+// Then the newest is there now.
+func (e *Engine) outdated(ctx context.Context, c *entry, err error) bool {
+	var refused *call.RefusedError
+	if e.Peers == nil || c.fresh || !errors.As(err, &refused) {
+		return false
+	}
+	changed, err := e.refresh(ctx, c)
+	return changed && err == nil
+}
+
+// refresh reads a call that is held anew, and reports whether it has changed.
+func (e *Engine) refresh(ctx context.Context, c *entry) (changed bool, err error) {
+	rec, err := e.Store.Call(ctx, c.rec.Call.ID)
+	switch {
+	case err != nil:
+		return false, err
+	case rec.CommitID == c.rec.CommitID:
+		return false, nil
+	}
+	before := c.shown()
+	e.follow(c, *rec)
+	e.missed(c, before)
+	e.readEarly(c)
+	return true, nil
+}
+
+// follow takes over a record that another node has written. Soft transitions
+// of this node that were not written are made anew on it, as far as they still
+// mean something.
+func (e *Engine) follow(c *entry, rec store.CallRecord) {
+	before := c.rec.Call
+	c.rec, c.told, c.fresh = rec, nil, true
+	c.audience.known = false
+	soft := c.soft
+	c.soft, c.unsaved = nil, nil
+	for _, cmd := range soft {
+		res, err := call.Apply(c.rec.Call, cmd, e.now())
+		if err != nil || res.Event == nil {
+			continue
+		}
+		t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event}
+		c.rec.Call = res.Call
+		c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
+		c.soft = append(c.soft, cmd)
+	}
+	e.index(before, c.rec.Call)
+	if c.rec.Call.Live() {
+		e.schedule(c)
+	} else {
+		e.drop(c, c.rec.Call.ID)
+	}
+}
+
+// missed tells devices what became of a call since before, when it is not
+// known how, and has the deliverer look for what came of it.
+func (e *Engine) missed(c *entry, before *call.Call) {
+	e.Devices.CatchUp(before, c.rec.Call)
+	if e.holds(c.rec.Call.ID) {
+		e.Callbacks.Wake(c.rec.Call.App)
+	}
+}
+
+// touch makes sure, before a call is shown to a device that has come, that
+// from now on this node is told of it: it writes the call as it is, which makes
+// every other node's record outdated. c is held; afterwards it is as stored.
+func (e *Engine) touch(ctx context.Context, c *entry, user call.UserID) error {
+	if c.rec.Call == nil {
+		return nil
+	}
+	if !c.fresh {
+		if _, err := e.refresh(ctx, c); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	for range maxConflicts {
+		if c.touched.Load() || !c.rec.Call.Active(user) {
+			return nil
+		}
+		if err := e.write(ctx, c); err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return store.ErrConflict
+}
+
+// letter is a message that was read.
+type letter struct {
+	from store.NodeID
+	message
+	rec store.CallRecord // of its news
+}
+
+// past are the calls that were last heard of or in memory, and are no longer:
+// news of their creation is old news.
+type past struct {
+	ids  [4096]call.ID
+	at   int
+	have map[call.ID]struct{}
+}
+
+func (p *past) add(id call.ID) {
+	if _, ok := p.have[id]; ok {
+		return
+	}
+	if p.have == nil {
+		p.have = make(map[call.ID]struct{}, len(p.ids))
+	}
+	delete(p.have, p.ids[p.at])
+	p.ids[p.at] = id
+	p.have[id] = struct{}{}
+	p.at = (p.at + 1) % len(p.ids)
+}
+
+// first takes news of a call that is not in memory.
+func (e *Engine) first(l *letter) {
+	after := l.rec.Call
+	var created bool
+	if l.News.Event != nil {
+		_, created = l.News.Event.Event.(call.CallCreated)
+	}
+	e.mu.Lock()
+	if _, old := e.past.have[after.ID]; old {
+		created = false
+	}
+	e.past.add(after.ID)
+	e.mu.Unlock()
+	switch {
+	case !e.minds(after):
+		if e.holds(after.ID) && len(l.News.Events) > 0 {
+			e.Callbacks.Wake(after.App) // what came before it was not heard of
+		}
+		return
+	case !created:
+		if c, err := e.take(e.ctx, after.ID); err == nil { // which tells devices
+			e.release(c)
+		}
+		return
+	}
+	c := &entry{rec: l.rec}
+	c.mu.Lock()
+	e.mu.Lock()
+	if e.calls[after.ID] != nil {
+		e.mu.Unlock()
+		c.mu.Unlock()
+		e.read(l)
+		return
+	}
+	e.calls[after.ID] = c
+	e.mu.Unlock()
+	defer e.release(c)
+	e.index(nil, after)
+	e.schedule(c)
+	e.join(c, l.News)
+	e.Devices.Tell(Transition{After: after, Event: l.News.Event.Event, Remote: true})
+	e.Callbacks.HandOff(l.News.Events)
+}
+
+// read takes news of a call.
+func (e *Engine) read(l *letter) {
+	for {
+		e.mu.Lock()
+		c := e.calls[l.rec.Call.ID]
+		e.mu.Unlock()
+		if c == nil {
+			e.first(l)
+			return
+		}
+		c.mu.Lock()
+		if c.gone {
+			c.mu.Unlock()
+			continue
+		}
+		e.hearOf(c, l)
+		e.release(c)
+		return
+	}
+}
+
+// hearOf takes news of a call that is held. News of one commit follows that of
+// the commit before; what comes too early waits for a moment.
+func (e *Engine) hearOf(c *entry, l *letter) {
+	n := l.News
+	switch {
+	case n.Soft:
+		e.hearSoft(c, l)
+	case n.Commit == c.rec.CommitID:
+		c.audience.add(e.Peers.Self(), n.Nodes...)
+	case n.Prior == c.rec.CommitID:
+		e.next(c, l)
+		e.readEarly(c)
+	case l.rec.Call.Version < c.rec.Call.Version: // old
+	case n.Prior == 0 || len(c.early) >= maxEarly:
+		e.lookAt(c)
+	default:
+		c.early = append(c.early, l)
+		if c.gap == nil {
+			id := c.rec.Call.ID
+			c.gap = e.after(gapLimit, func() { e.closeGap(id) })
+		}
+	}
+}
+
+// hearSoft tells devices of a soft transition on another node, which will
+// write it.
+func (e *Engine) hearSoft(c *entry, l *letter) {
+	received, ok := l.News.Event.Event.(call.InvitationReceived)
+	if !ok || l.News.Commit != c.rec.CommitID {
+		return
+	}
+	before := c.shown()
+	if u := before.User(received.User); u == nil || !u.State.Pending() || u.State == call.Received {
+		return
+	}
+	c.told = call.Evolve(before, received)
+	e.Devices.Tell(Transition{Before: before, After: c.told, Event: received, Remote: true})
+}
+
+// next takes the transition that follows the record.
+func (e *Engine) next(c *entry, l *letter) {
+	before := c.shown()
+	e.follow(c, l.rec)
+	c.fresh = false // as far as is known
+	e.join(c, l.News)
+	if ev := l.News.Event; ev != nil && ev.Event != nil {
+		e.Devices.Tell(Transition{Before: before, After: c.rec.Call, Event: ev.Event, Remote: true})
+	} else {
+		e.Devices.CatchUp(before, c.rec.Call)
+	}
+	e.Callbacks.HandOff(l.News.Events)
+}
+
+// join takes over who is to be told of a call. This node may have been told
+// only because it holds it.
+func (e *Engine) join(c *entry, n *news) {
+	c.audience.known = true
+	c.audience.add(e.Peers.Self(), n.Nodes...)
+	if contains(n.Nodes, e.Peers.Self()) {
+		c.touched.Store(true)
+	}
+}
+
+// readEarly takes what waited for the record as it is now.
+func (e *Engine) readEarly(c *entry) {
+	for i := 0; i < len(c.early); i++ {
+		if l := c.early[i]; l.News.Prior == c.rec.CommitID && !c.gone {
+			c.early = slices.Delete(c.early, i, i+1)
+			e.next(c, l)
+			i = -1
+		}
+	}
+	c.early = slices.DeleteFunc(c.early, func(l *letter) bool { return l.rec.Call.Version < c.rec.Call.Version })
+	if len(c.early) == 0 && c.gap != nil {
+		c.gap.Stop()
+		c.gap = nil
+	}
+}
+
+// closeGap reads a call whose missing news has not come.
+func (e *Engine) closeGap(id call.ID) {
+	e.mu.Lock()
+	c := e.calls[id]
+	e.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer e.release(c)
+	if !c.gone && c.gap != nil {
+		c.gap = nil
+		e.lookAt(c)
+	}
+}
+
+// lookAt refreshes a call that is held and forgets what waited.
+func (e *Engine) lookAt(c *entry) {
+	if _, err := e.refresh(e.ctx, c); err != nil {
+		e.logRetry("a call could not be read, it will be tried again", "call_id", c.rec.Call.ID.String(), "error", err)
+		e.Resync()
+		return
+	}
+	c.early = nil
+	if c.gap != nil {
+		c.gap.Stop()
+		c.gap = nil
+	}
+}

@@ -1,0 +1,71 @@
+package ws
+
+import (
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/trace"
+	"github.com/ringback/ringback/protocol"
+)
+
+// CatchUp tells the devices of this node what became of a call between two
+// looks at it: who rings now, who has changed, and to whoever rang or was in it
+// and no longer is, why. before is nil when they know nothing of the call. A
+// device that is told something twice sees it by the version.
+func (s *Server) CatchUp(before, after *call.Call) {
+	m := mail{hub: &s.hub, c: after, at: now(), sent: make([]trace.Entry, 0, 8)}
+	var changed []call.UserID
+	for i := range after.Users {
+		u := &after.Users[i]
+		was := before != nil && before.Active(u.ID)
+		if before == nil || before.User(u.ID) == nil || before.User(u.ID).State != u.State {
+			changed = append(changed, u.ID)
+		}
+		switch is := after.Active(u.ID); {
+		case is && !was && u.ID == after.Caller && before == nil:
+			m.toAll(u.ID, protocol.EventCallCreated)
+		case is && !was && u.State.Pending():
+			m.toAll(u.ID, protocol.EventCallInvited)
+		case was && !is:
+			m.stopped(u)
+		}
+	}
+	if len(changed) > 0 {
+		m.changed("", changed...)
+	}
+	if after.Mode == call.Advanced && !after.Live() && before != nil && before.Live() {
+		m.ended()
+	}
+	m.send()
+	s.Trace(m.c.ID, m.sent...)
+}
+
+// toAll sends the whole call to a user's devices, if there are any here.
+func (m *mail) toAll(id call.UserID, event string) {
+	if len(m.hub.of(userKey{m.c.App, id})) > 0 {
+		m.call(event, id)
+	}
+}
+
+// stopped tells the devices of a user for whom the call is over why it is,
+// unless the end of the call itself says so, or they did it.
+func (m *mail) stopped(u *call.User) {
+	for _, cl := range m.hub.of(userKey{m.c.App, u.ID}) {
+		switch _, reason := m.c.Ending(u.ID, cl.session); reason {
+		case call.CallerCancel, call.CallerLeft:
+			m.queue(cl, protocol.EventCallCancelled, eventFrame(protocol.EventCallCancelled, protocol.Cancelled{
+				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Inviter: string(u.Inviter), Reason: string(reason),
+			}))
+		case call.RangOut:
+			m.queue(cl, protocol.EventCallTimedOut, eventFrame(protocol.EventCallTimedOut, protocol.TimedOut{
+				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
+			}))
+		case call.AnsweredElsewhere:
+			answer := "accepted"
+			if u.State == call.Rejected {
+				answer = "rejected"
+			}
+			m.queue(cl, protocol.EventCallAnsweredElsewhere, eventFrame(protocol.EventCallAnsweredElsewhere, protocol.AnsweredElsewhere{
+				CallID: m.c.ID.String(), Version: m.c.Version, Answer: answer, SessionID: string(u.LastBy),
+			}))
+		}
+	}
+}
