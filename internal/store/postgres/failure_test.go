@@ -111,7 +111,8 @@ func TestLostConnection(t *testing.T) {
 		func(pgx.Tx) {},
 	} {
 		tx := locker(t, s.Store, url)
-		go end(tx)
+		var ending sync.WaitGroup
+		ending.Go(func() { end(tx) })
 		first := 10*round + 1
 		errs, _ := s.together(t, calls(t, s, created(first), created(first+1))...)
 		for _, err := range errs {
@@ -119,6 +120,7 @@ func TestLostConnection(t *testing.T) {
 				t.Errorf("a commit of round %d gives %v", round, err)
 			}
 		}
+		ending.Wait()
 		if err := tx.Rollback(t.Context()); err != nil {
 			t.Error(err)
 		}
