@@ -63,9 +63,6 @@ var allowed = map[string][]string{
 	"e2e/load":    {"callback", "client", "e2e/history", "protocol"},
 
 	"internal/config/docgen": {"internal/config"},
-
-	"internal/store/postgres":        {"internal/call", "internal/store"},
-	"internal/store/postgres/pgtest": {},
 }
 
 // pure packages import nothing but the standard library and the project.
