@@ -71,13 +71,13 @@ var only = map[string][]string{
 	"internal/store/postgres":        {"internal/server"},
 	"internal/store/postgres/pgtest": {}, // tests only
 
-	"internal/serverapi":    {"internal/server"},
-	"internal/server":       {"cmd/ringback"},
-	"internal/adminclient":  {"cmd/ringback", "internal/console"},
-	"internal/console":      {"internal/server"},
-	"internal/demo":         {"cmd/ringback"},
-	"internal/bench":        {"cmd/ringback"},
-	"internal/certify":      {"cmd/ringback"},
+	"internal/serverapi":   {"internal/server"},
+	"internal/server":      {"cmd/ringback"},
+	"internal/adminclient": {"cmd/ringback", "internal/console"},
+	"internal/console":     {"internal/server"},
+	"internal/demo":        {"cmd/ringback"},
+	"internal/bench":       {"cmd/ringback"},
+	"internal/certify":     {"cmd/ringback"},
 }
 
 // maxLines is the length over which a file needs to be split.
