@@ -55,15 +55,11 @@ func (e *Engine) Receive(from store.NodeID, data []byte) {
 	}
 	at := uint64(0)
 	switch {
+	case l.News != nil && e.now()-l.At > call.Instant(newsLimit.Milliseconds()):
+		e.Resync()
+		return
 	case l.News != nil:
-		c, sequences, err := store.DecodeCall(l.News.Call)
-		if err != nil || c.ID == 0 {
-			e.Logger.Warn("a call that another node tells of cannot be read", "node", int64(from), "error", err)
-			e.Resync()
-			return
-		}
-		l.rec = store.CallRecord{Call: c, CommitID: l.News.Commit, Sequences: sequences}
-		at = uint64(c.ID) / store.PartitionCount
+		at = uint64(l.News.Call) / store.PartitionCount
 	case l.Session != nil:
 		at = uint64(len(l.Session.User)) // any, but the same for one user
 	}
@@ -93,16 +89,16 @@ func (e *Engine) open(l *letter) {
 // partition until lately.
 func (e *Engine) pass(l *letter) {
 	n := l.News
-	if len(n.Events) == 0 || n.Passed || e.holds(l.rec.Call.ID) {
+	if len(n.Deliver) == 0 || n.Passed || e.holds(n.Call) {
 		return
 	}
-	holder := e.Peers.Holder(store.PartitionOf(l.rec.Call.ID))
+	holder := e.Peers.Holder(store.PartitionOf(n.Call))
 	if holder == 0 || holder == e.Peers.Self() || holder == l.from {
 		return
 	}
 	again := *n
 	again.Passed = true
-	e.Peers.Send(holder, encode(&message{News: &again}))
+	e.Peers.Send(holder, e.letterOf(message{News: &again}))
 }
 
 // Answer answers another node's engine.

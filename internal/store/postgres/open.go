@@ -24,6 +24,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -70,6 +71,8 @@ type Store struct {
 	joined   sync.Mutex   // held by what sets node
 	room     headroom
 	pruner   pruner
+	users    together[store.UserRecord]
+	open     together[store.Session] // those that are not offline
 
 	closing chan struct{} // closed when Close begins
 	stopped chan struct{} // closed when the writer is gone
@@ -91,6 +94,8 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
 	s.close = sync.OnceValue(s.shut)
+	s.users.query, s.users.user = s.queryUsers, func(u *store.UserRecord) call.UserID { return u.ID }
+	s.open.query, s.open.user = s.queryOpen, func(o *store.Session) call.UserID { return o.User }
 	config, err := s.configure()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)

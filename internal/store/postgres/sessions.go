@@ -132,7 +132,10 @@ func readUserID(row pgx.CollectableRow) (id call.UserID, err error) {
 
 // Users reads what is known of users.
 func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]store.UserRecord, error) {
-	records, err := read(ctx, s, readUser, findUsers, int64(app), textsOf(ids))
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	records, err := s.users.of(ctx, app, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read users of app %d: %w", app, err)
 	}
@@ -140,6 +143,10 @@ func (s *Store) Users(ctx context.Context, app uint32, ids []call.UserID) ([]sto
 		records = []store.UserRecord{}
 	}
 	return records, nil
+}
+
+func (s *Store) queryUsers(ctx context.Context, app uint32, ids []string) ([]store.UserRecord, error) {
+	return read(ctx, s, readUser, findUsers, int64(app), ids)
 }
 
 func textsOf[T ~string](list []T) []string {
@@ -197,7 +204,14 @@ func (s *Store) SessionsOf(ctx context.Context, app uint32, user call.UserID) ([
 
 // OpenSessionsOf lists those sessions of users that are not offline.
 func (s *Store) OpenSessionsOf(ctx context.Context, app uint32, users []call.UserID) ([]store.Session, error) {
-	return s.listSessions(ctx, listOpenOf, int64(app), textsOf(users))
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	return s.open.of(ctx, app, users)
+}
+
+func (s *Store) queryOpen(ctx context.Context, app uint32, users []string) ([]store.Session, error) {
+	return s.listSessions(ctx, listOpenOf, int64(app), users)
 }
 
 // OpenSessions lists sessions that are not offline.
