@@ -27,7 +27,7 @@ const settings = `SET plan_cache_mode = force_generic_plan;
 
 // connectTimeout bounds the making of a connection, unless the URL says
 // otherwise.
-const connectTimeout = 5 * time.Second
+const connectTimeout = 10 * time.Second
 
 // configure reads the URL.
 func (s *Store) configure() (*pgxpool.Config, error) {

@@ -54,7 +54,7 @@ func (d *schemas) open(t *testing.T, dir string) *Store {
 	url, made := d.urls[dir]
 	if !made {
 		name := fmt.Sprint("suite", len(d.urls))
-		url = d.base + "?search_path=" + name
+		url = pgtest.With(t, d.base, "search_path", name)
 		d.urls[dir] = url
 		pgtest.Exec(t, d.base, "CREATE SCHEMA "+name)
 	}

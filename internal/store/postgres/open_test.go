@@ -36,7 +36,7 @@ func TestOpenRefused(t *testing.T) {
 	newer := pgtest.Database(t)
 	open(t, Options{URL: newer}).Close()
 	pgtest.Exec(t, newer, "UPDATE ringback_schema SET version = 999")
-	readOnly := pgtest.Database(t) + "?default_transaction_read_only=on"
+	readOnly := pgtest.With(t, pgtest.Database(t), "default_transaction_read_only", "on")
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func TestOpenRefused(t *testing.T) {
 		{"not let in", as("barred", "right-secret"), `does not let user "barred" in`},
 		{"no database", strings.Replace(good, name, "none", 1), `CREATE DATABASE "none" OWNER "postgres"`},
 		{"no permission", as("locked", "right-secret"), `ALTER DATABASE "` + name + `" OWNER TO "locked"`},
-		{"no schema", good + "?search_path=none", "no schema of the search_path exists"},
+		{"no schema", pgtest.With(t, good, "search_path", "none"), "no schema of the search_path exists"},
 		{"encoding", strings.Replace(good, name, ascii, 1), "encoding SQL_ASCII"},
 		{"read-only", readOnly, "transactions are read-only"},
 		{"newer schema", newer, "written by a newer version of Ringback (its schema has number 999"},

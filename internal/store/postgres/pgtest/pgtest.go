@@ -124,6 +124,19 @@ func Exec(t testing.TB, url string, statements ...string) {
 	}
 }
 
+// With gives a URL with a parameter more.
+func With(t testing.TB, address, key, value string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set(key, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 // withName gives the URL of another database of a server.
 func withName(t testing.TB, server, name string) string {
 	t.Helper()

@@ -120,9 +120,10 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// URL is the address of the server's first database.
+// URL is the address of the server's first database. Without sslmode each
+// connection would be made twice, as this server has no TLS.
 func (s *Server) URL() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", s.port)
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
