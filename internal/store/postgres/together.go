@@ -13,6 +13,9 @@ const (
 	// users in one.
 	sharedLimit = 10 * time.Second
 	sharedUsers = 256
+	// sharedPause is waited before the next query when others had to wait for
+	// the one before, so that more come together.
+	sharedPause = time.Millisecond
 )
 
 // together has those who ask for users of an app at the same time share a
@@ -114,6 +117,9 @@ func (t *together[R]) run(app uint32, line *turn[R], q *shared[R]) {
 		t.mu.Lock()
 		q = nil
 		if len(line.waiting) > 0 {
+			t.mu.Unlock()
+			time.Sleep(sharedPause)
+			t.mu.Lock()
 			q = line.waiting[0]
 			line.waiting = line.waiting[1:]
 		} else {

@@ -182,7 +182,11 @@ func (w *writer) again() {
 func (w *writer) gather() {
 	s := w.store
 	if w.last >= busyBatch {
-		for range gatherSteps {
+		steps := gatherSteps
+		if w.last >= fullLoad {
+			steps = fullSteps
+		}
+		for range steps {
 			if len(s.queue) >= fullBatch {
 				return
 			}
@@ -203,8 +207,10 @@ func (w *writer) gather() {
 
 const (
 	busyBatch   = 4  // requests in the last transaction, for the next to be waited for
+	fullLoad    = 16 // requests in it, for the next to be waited for longer: others commit, too
 	fullBatch   = 64 // requests that are not waited beyond
 	gatherSteps = 2
+	fullSteps   = 6
 	gatherStep  = 1 * time.Millisecond
 )
 
