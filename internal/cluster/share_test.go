@@ -131,7 +131,7 @@ func TestReleaseOrder(t *testing.T) {
 			}
 		})
 		close(hold)
-		after(100 * time.Millisecond)
+		after(DefaultLease/40 + 50*time.Millisecond) // nudges in a row are one look
 		if b.Held() != lost {
 			t.Errorf("afterwards b has %d", b.Held().Len())
 		}
@@ -172,7 +172,7 @@ func TestSurplus(t *testing.T) {
 				}
 			}
 		}
-		for range 16 {
+		for range 16 { // for up to 70 nodes; a few need three or four
 			round()
 		}
 		m := store.Membership{Owners: n.owners}
