@@ -137,7 +137,9 @@ func (n *clusterNode) awaitReady() {
 	last := ""
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var ok bool
-		if ok, last = n.ready(); ok || n.wrongClock() && strings.Contains(last, "the clock of this machine is") {
+		ok, last = n.ready()
+		ok = ok || n.wrongClock() && strings.Contains(last, "the clock of this machine is")
+		if ok && strings.Contains(last, `"bus":"ok"`) {
 			return
 		}
 		select {

@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 
 	"internal/clock":       {},
 	"internal/bus":         {"internal/store"},
+	"internal/bus/bustest": {"internal/bus", "internal/store"},
 	"internal/bus/natsbus": {"internal/bus", "internal/store"},
 	"internal/cluster":     {"internal/bus", "internal/clock", "internal/store"},
 	"internal/engine":      {"internal/call", "internal/clock", "internal/store"},
@@ -67,7 +68,7 @@ var allowed = map[string][]string{
 
 // pure packages import nothing but the standard library and the project.
 var pure = []string{
-	"protocol", "callback", "internal/call", "internal/clock", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
+	"protocol", "callback", "internal/call", "internal/clock", "internal/store", "internal/bus", "internal/bus/bustest", "internal/cluster", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
 }
 
 // only says who may import a package; everybody else goes through its
@@ -77,6 +78,7 @@ var only = map[string][]string{
 
 	"internal/store/postgres":        {"internal/server"},
 	"internal/store/postgres/pgtest": {}, // tests only
+	"internal/bus/bustest":           {}, // tests only
 	"internal/bus/natsbus":           {"internal/server"},
 	"internal/serverapi":             {"internal/server"},
 	"internal/server":                {"cmd/ringback"},
@@ -86,6 +88,9 @@ var only = map[string][]string{
 	"internal/bench":                 {"cmd/ringback"},
 	"internal/certify":               {"cmd/ringback"},
 }
+
+// testOnly are modules that tests use and the binary must not hold.
+var testOnly = []string{"github.com/nats-io/nats-server/"}
 
 // maxLines is the length over which a file needs to be split.
 const maxLines = 600
@@ -103,6 +108,8 @@ func TestImports(t *testing.T) {
 		for _, path := range pkg.Imports {
 			imported, ours := strings.CutPrefix(path, module+"/")
 			switch {
+			case slices.ContainsFunc(testOnly, func(m string) bool { return strings.HasPrefix(path, m) }):
+				t.Errorf("%s imports %s outside of its tests", name, path)
 			case !ours:
 				if slices.Contains(pure, name) && strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
 					t.Errorf("%s imports %s, but it keeps to the standard library", name, path)

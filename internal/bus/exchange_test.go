@@ -76,6 +76,7 @@ func TestGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
+		a.Peers(nil)
 		a.Peers([]store.NodeID{3})
 		c.Peers([]store.NodeID{1})
 		time.Sleep(time.Minute)

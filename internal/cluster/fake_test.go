@@ -253,7 +253,9 @@ func (p *peer) leave() {
 	p.left = true
 	p.conn.set(func(c *conn) { c.broken, c.silent = nil, false })
 	// The context of the test has ended when this is a clean-up.
-	if err := p.Leave(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Leave(ctx); err != nil {
 		p.t.Error(err)
 	}
 }

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -125,17 +127,55 @@ func TestLateAnswer(t *testing.T) {
 		if p.Held() != store.AllPartitions {
 			t.Error("a slow store costs the lease")
 		}
-		sent := p.now()
 		p.stop()
 		p.renewing.Wait()
+		p.take()
+		sent := p.now()
 		m, err := p.conn.renew(0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		after(DefaultLease + time.Second)
 		p.renewed(&renewal{membership: m, sent: sent, wall: time.Now()})
-		if p.Held() != 0 {
-			t.Error("an answer that came too late renews the lease")
+		synctest.Wait()
+		if c := p.take(); p.Held() != 0 || c.Gained&^c.Lost != 0 || !p.lease.suspended {
+			t.Errorf("an answer that came too late renews the lease: %+v", c)
+		}
+	})
+}
+
+// TestNeverTwice has nodes whose ways to the store are slow and break, and sees
+// that no two of them ever hold the same partition.
+func TestNeverTwice(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		dice := rand.New(rand.NewPCG(1, 2))
+		peers := []*peer{f.join("a"), f.join("b"), f.join("c")}
+		fenced := 0
+		for range 600 {
+			for i, p := range peers {
+				p.conn.set(func(c *conn) {
+					c.there, c.back = time.Duration(dice.IntN(4000))*time.Millisecond, time.Duration(dice.IntN(4000))*time.Millisecond
+					c.silent = dice.IntN(4) == 0
+				})
+				if c := p.take(); c.Fenced != nil {
+					fenced++
+					p.conn.set(func(c *conn) { c.silent = false })
+					peers[i] = f.join(fmt.Sprint("again ", fenced))
+				}
+			}
+			for range 100 {
+				after(20 * time.Millisecond)
+				var all store.PartitionSet
+				for _, p := range peers {
+					if all&p.Held() != 0 {
+						t.Fatalf("two nodes hold %v", (all & p.Held()).List())
+					}
+					all |= p.Held()
+				}
+			}
+		}
+		if fenced < 5 {
+			t.Errorf("only %d were fenced", fenced)
 		}
 	})
 }

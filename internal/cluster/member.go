@@ -214,8 +214,18 @@ func (m *Member) Start() {
 	m.telling.Go(func() { m.changes.tell(m.stopTell, m.onChange) })
 }
 
-// Ready is nil when this node has its lease, hears the others and agrees with
-// the store about the time. Otherwise it says what is wrong and what to do.
+// Bus is nil while messages pass between this node and the others. Otherwise it
+// says what is wrong and what to do. The node does its part all the same: what
+// it does not hear it looks up, only later.
+func (m *Member) Bus() error {
+	if err := m.bus.Connected(); err != nil {
+		return fmt.Errorf("cluster: this node does not hear the others, so users on different nodes ring each other late: %w", err)
+	}
+	return nil
+}
+
+// Ready is nil when this node has its lease and agrees with the store about the
+// time. Otherwise it says what is wrong and what to do.
 func (m *Member) Ready() error {
 	m.state.Lock()
 	fenced, failed := m.state.fenced, m.state.failed
@@ -230,9 +240,6 @@ func (m *Member) Ready() error {
 	case over >= 0:
 		return fmt.Errorf("cluster: this node's lease of %v ended %v ago, and it leaves all work to others until it is renewed: the process was stopped, or the store does not answer",
 			m.opts.Lease, over.Round(100*time.Millisecond))
-	}
-	if err := m.bus.Connected(); err != nil {
-		return fmt.Errorf("cluster: this node does not hear the others: %w", err)
 	}
 	return m.checkClock()
 }

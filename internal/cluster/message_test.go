@@ -78,16 +78,16 @@ func TestMessages(t *testing.T) {
 		}
 
 		f.exchange.Cut(b.Self())
-		if b.Connected() || !errors.Is(b.Ready(), bus.ErrDisconnected) || !a.Connected() {
-			t.Errorf("cut off: %v, %v", b.Ready(), a.Ready())
+		if b.Connected() || !errors.Is(b.Bus(), bus.ErrDisconnected) || b.Ready() != nil || !a.Connected() {
+			t.Errorf("cut off: %v, %v", b.Bus(), a.Bus())
 		}
 		if err := b.Send(a.Self(), 'e', nil); !errors.Is(err, bus.ErrDisconnected) {
 			t.Errorf("sending while cut off: %v", err)
 		}
 		f.exchange.Mend(b.Self())
 		synctest.Wait()
-		if c := b.take(); !c.Missed || b.Ready() != nil {
-			t.Errorf("afterwards: %+v, %v", c, b.Ready())
+		if c := b.take(); !c.Missed || b.Bus() != nil {
+			t.Errorf("afterwards: %+v, %v", c, b.Bus())
 		}
 		after(time.Second)
 		if c := a.take(); !c.Missed {

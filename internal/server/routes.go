@@ -60,6 +60,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		Room      string `json:"room"`
 		Deliverer string `json:"deliverer"`
 		Cluster   string `json:"cluster,omitempty"`
+		Bus       string `json:"bus,omitempty"`
 	}{Ready: true, Store: "ok", Room: "ok", Deliverer: "ok"}
 	if err := s.store.Ping(ctx); err != nil {
 		answer.Ready, answer.Store = false, err.Error()
@@ -68,9 +69,14 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		answer.Ready, answer.Deliverer = false, err.Error()
 	}
 	if s.node != nil {
-		answer.Cluster = "ok"
+		answer.Cluster, answer.Bus = "ok", "ok"
 		if err := s.clusterReady(); err != nil {
 			answer.Ready, answer.Cluster = false, err.Error()
+		}
+		// When NATS is down it is so for all nodes: taking them out would end
+		// what still works.
+		if err := s.node.Bus(); err != nil {
+			answer.Bus = err.Error()
 		}
 	}
 	if err := s.store.Headroom(); err != nil {
