@@ -28,6 +28,10 @@ var allowed = map[string][]string{
 	"internal/store":        {"internal/call"},
 	"internal/store/sqlite": {"internal/call", "internal/store"},
 	"internal/clock":        {},
+	"internal/bus":          {"internal/store"},
+	"internal/bus/natsbus":  {"internal/bus", "internal/store"},
+	"internal/bus/bustest":  {"internal/bus", "internal/store"},
+	"internal/cluster":      {"internal/bus", "internal/clock", "internal/store"},
 	"internal/engine":       {"internal/call", "internal/clock", "internal/store"},
 	"internal/trace":        {"internal/call", "internal/store"},
 	"internal/feed":         {"internal/store"},
@@ -56,13 +60,14 @@ var allowed = map[string][]string{
 
 // pure packages import nothing but the standard library and the project.
 var pure = []string{
-	"protocol", "callback", "internal/call", "internal/clock", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
+	"protocol", "callback", "internal/bus", "internal/call", "internal/clock", "internal/cluster", "internal/store", "internal/engine", "internal/trace", "internal/feed", "internal/timeline", "internal/peer", "internal/stats",
 }
 
 // only says who may import a package; everybody else goes through its
 // contract.
 var only = map[string][]string{
 	"internal/store/sqlite": {"internal/server"},
+	"internal/bus/natsbus":  {"internal/server"},
 	"internal/serverapi":    {"internal/server"},
 	"internal/server":       {"cmd/ringback"},
 	"internal/adminclient":  {"cmd/ringback", "internal/console"},
