@@ -228,6 +228,10 @@ func (b *Bus) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 		b.call(func() { b.handler.Missed(0) })
 		return
 	}
+	if !b.conn.IsConnected() { // credentials, while connecting again
+		b.isDown(err)
+		return
+	}
 	explained := b.explain(err)
 	b.mu.Lock()
 	news := b.trouble.refused == nil || time.Since(b.trouble.at) > knownFor

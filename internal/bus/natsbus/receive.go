@@ -170,21 +170,24 @@ func (i *inbox) accept(h header, now time.Time) (fresh, missed, known bool) {
 		s = new(sender)
 		i.senders[h.from] = s
 	}
-	if s.incarn == 0 {
+	switch {
+	case s.incarn == h.incarn:
+	case s.incarn == 0:
 		s.incarn = h.incarn
-	}
-	if s.incarn != h.incarn {
+	case now.Sub(s.heard) > silentAfter: // what came so far was of another cluster, which is gone
+		s.incarn, s.last, missed = h.incarn, max(h.last, 1)-1, true
+	default:
 		return false, false, false
 	}
 	s.heard = now
 	switch h.kind {
 	case kindMessage:
 		fresh = h.last > s.last
-		missed = h.last > s.last+1
+		missed = missed || h.last > s.last+1
 	case kindBeat:
-		missed = h.last > s.last
+		missed = missed || h.last > s.last
 	default:
-		return false, false, true
+		return false, missed, true
 	}
 	s.last = max(s.last, h.last)
 	return fresh, missed, true
