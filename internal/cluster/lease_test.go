@@ -23,7 +23,7 @@ func TestLateAnswers(t *testing.T) {
 	m.view.Store(&view{})
 	close(m.started)
 	m.held.Store(uint64(store.AllPartitions))
-	m.extend(time.Now().Add(-20 * time.Second))
+	m.extend(time.Now().Add(-15 * time.Second))
 	k := &keeper{Member: m, begun: true}
 	answer := func(begun time.Time) renewal {
 		r := renewal{begun: begun, ended: begun.Add(time.Second), membership: store.Membership{At: time.Now(), Nodes: []store.Node{{ID: 1, Name: "a"}}}}
@@ -33,7 +33,7 @@ func TestLateAnswers(t *testing.T) {
 		return r
 	}
 
-	k.succeed(answer(time.Now().Add(-15 * time.Second)))
+	k.succeed(answer(time.Now().Add(-12 * time.Second)))
 	if m.Held() != 0 || m.held.Load() != 0 {
 		t.Error("an answer whose lease is over has it hold something")
 	}
@@ -52,7 +52,7 @@ func TestLateAnswers(t *testing.T) {
 		t.Errorf("it tells %+v at last", n.Change)
 	}
 
-	m.extend(time.Now().Add(-20 * time.Second))
+	m.extend(time.Now().Add(-15 * time.Second))
 	k.succeed(answer(time.Now()))
 	if n, ok, _ := m.changes.next(); !ok || n.Lost != store.AllPartitions {
 		t.Errorf("a lease that was over unnoticed: it tells %+v", n.Change)
