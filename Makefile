@@ -11,7 +11,7 @@ build:
 # docs/configuration.md, from the structs of internal/config, and the demo's copy
 # of the web SDK.
 generate:
-	$(GO) generate ./internal/config ./internal/demo
+	$(GO) generate ./internal/config ./internal/demo/static
 
 check: fmt vet lint race
 
@@ -39,7 +39,7 @@ sdk:
 # The built binary from outside, the demo page and the web SDK in a real
 # browser, and the example receivers.
 e2e:
-	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
+	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php,postgres} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
 
 # A short run of every fuzz target.
 FUZZTIME ?= 20s

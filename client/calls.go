@@ -123,7 +123,9 @@ func (t *calls) replied(p *request) {
 	}
 }
 
-// adopt takes a snapshot's versions for the device's own.
+// adopt takes a snapshot's versions for the device's own, and takes the ends
+// out of it that the program has been told of: a sync may say them that was on
+// its way when they came by an event, or by the snapshot of a login.
 func (t *calls) adopt(snap *protocol.Snapshot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,6 +139,10 @@ func (t *calls) adoptLocked(snap *protocol.Snapshot) {
 		s.version, s.told = c.Version, everything
 		t.fill(c.CallID, s, c)
 	}
+	snap.Ended = slices.DeleteFunc(snap.Ended, func(e protocol.EndedCall) bool {
+		s := t.known[e.CallID]
+		return s != nil && !s.live
+	})
 	for _, e := range snap.Ended {
 		s := t.state(e.CallID)
 		s.version, s.told = e.Version, everything

@@ -86,3 +86,30 @@ func TestCallsAreBounded(t *testing.T) {
 		t.Error("late news of a call that is over")
 	}
 }
+
+// A sync that was on its way when a call ended, or that is repeated after a
+// reconnection whose login told of the end, does not say it again.
+func TestEndIsToldOnce(t *testing.T) {
+	ended := func(ids ...string) *protocol.Snapshot {
+		snap := new(protocol.Snapshot)
+		for _, id := range ids {
+			snap.Ended = append(snap.Ended, protocol.EndedCall{CallID: id, Version: 2, State: 6, Reason: protocol.ReasonTimeout})
+		}
+		return snap
+	}
+	c := calls{self: "alice"}
+	for _, id := range []string{"1", "2", "3"} {
+		c.admit(&Invited{protocol.Call{CallID: id, Version: 1, Users: []protocol.CallUser{{UserID: "alice"}}}})
+	}
+	c.admit(&TimedOut{protocol.TimedOut{CallID: "1", Version: 2}})
+	c.adopt(ended("2"))
+	sync := ended("1", "2", "3", "of an earlier process")
+	c.replied(&request{reply: sync})
+	var got []string
+	for _, e := range sync.Ended {
+		got = append(got, e.CallID)
+	}
+	if want := []string{"3", "of an earlier process"}; !slices.Equal(got, want) {
+		t.Errorf("the snapshot tells of the ends of %v, want %v", got, want)
+	}
+}

@@ -21,10 +21,15 @@ func newBenchCommand(e *env) *cobra.Command {
 			"answer, and the callbacks for both.\n\n" +
 			"Without --url it starts a server of its own, with its data in a temporary\n" +
 			"directory, and receives the callbacks itself. Fails if a call failed, or if\n" +
-			"callbacks were lost or out of order.",
+			"callbacks were lost or out of order.\n\n" +
+			"With --nodes each call goes from one node to another, so that what the nodes\n" +
+			"tell each other is part of it, and the cost of a call is the sum over all of\n" +
+			"them. CPU and memory are taken from each node's /metrics, or from the\n" +
+			"processes that --pid names.",
 		Example: "  ringback bench --rate 200 --duration 30s\n" +
 			"  ringback bench --connections 10000 --idle\n" +
-			"  ringback bench --url http://127.0.0.1:8080 --app 1 --json",
+			"  ringback bench --url http://127.0.0.1:8080 --app 1 --json\n" +
+			"  ringback bench --nodes http://127.0.0.1:8080,http://127.0.0.1:8081 --app 1",
 		Args: flagsOnly,
 	}
 	var cfg bench.Config
@@ -40,21 +45,28 @@ func newBenchCommand(e *env) *cobra.Command {
 	fs.BoolVar(&cfg.Hang, "hang", false, "give that server a second endpoint, which never answers")
 	fs.BoolVar(&cfg.NoCallbacks, "no-callbacks", false, "give that server no endpoint")
 	fs.BoolVar(&cfg.NoVerify, "no-verify", false, "do not verify the signatures of callbacks")
-	fs.StringVar(&cfg.URL, "url", "", "`URL` of a running server to use instead")
+	url := fs.String("url", "", "`URL` of a running server to use instead")
+	fs.StringSliceVar(&cfg.URLs, "nodes", nil, "`URLs` of its nodes, separated by commas; callers and callees are on different ones")
 	app := appFlag(cmd, 0)
 	fs.StringVar(&cfg.Secret, "secret", "", "its app's secret; by default that in the environment variable "+secretVariable)
-	fs.IntVar(&cfg.PID, "pid", 0, "its process `ID`, to measure its CPU and memory")
+	fs.IntSliceVar(&cfg.PIDs, "pid", nil, "its process `ID`, or those of its nodes, to measure CPU and memory\n(default: as its /metrics say)")
 	fs.StringVar(&cfg.Receive, "receive", "", "`address`, host:port, to receive its callbacks at, which its configuration must name;\nwithout it callbacks are not measured")
 	fs.StringVar(&cfg.CallbackSecret, "callback-secret", "", "the secret of that endpoint (default: the app's)")
-	fs.BoolVar(&cfg.AllowRemote, "allow-remote", false, "let the URL lead to another machine")
+	fs.BoolVar(&cfg.AllowRemote, "allow-remote", false, "let the URLs lead to other machines")
 	quiet := fs.Bool("quiet", false, "show no progress")
 	out := newOutput(e, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg.AppID, cfg.Dir = *app, *dir
-		if cfg.URL != "" && cfg.Secret == "" {
+		switch {
+		case *url != "" && len(cfg.URLs) > 0:
+			return mistake(cmd, "--url is one server and --nodes are several nodes of one: give one of the two")
+		case *url != "":
+			cfg.URLs = []string{*url}
+		}
+		if len(cfg.URLs) > 0 && cfg.Secret == "" {
 			cfg.Secret = e.lookup(secretVariable)
 		}
-		if cfg.URL == "" {
+		if len(cfg.URLs) == 0 {
 			exe, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("finding the program to start a server: %w", err)

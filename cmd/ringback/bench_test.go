@@ -16,6 +16,8 @@ func TestBenchMistakes(t *testing.T) {
 		"at least 2":       {"--connections", "1"},
 		"takes flags only": {"now"},
 		"must be a number": {"--app", "x"},
+		"one of the two":   {"--url", "http://localhost", "--nodes", "http://localhost,http://localhost:81"},
+		"has no host":      {"--nodes", "localhost", "--app", "1", "--secret", "s"},
 	} {
 		err := run(t.Context(), append([]string{"bench"}, args...), nil, io.Discard, io.Discard)
 		if usage, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(usage.message, want) {
@@ -29,7 +31,7 @@ func TestBenchHelp(t *testing.T) {
 	if err := run(t.Context(), []string{"bench", "-h"}, nil, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"ringback bench [flags]", "--rate", "--allow-remote"} {
+	for _, want := range []string{"ringback bench [flags]", "--rate", "--nodes", "--allow-remote"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the help does not say %s:\n%s", want, out.String())
 		}

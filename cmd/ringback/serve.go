@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,14 +46,32 @@ func newServeCommand(e *env) *cobra.Command {
 			return mistake(cmd, "there is nothing to serve: name a configuration with --config FILE, "+
 				"or set an app in the environment (RINGBACK_APPS_0_ID, RINGBACK_APPS_0_SECRET)")
 		}
-		return runServe(cmd.Context(), cfg, *profile, log.logger(e.stderr))
+		wrong, err := e.clockOffset()
+		if err != nil {
+			return err
+		}
+		return runServe(cmd.Context(), cfg, wrong, *profile, log.logger(e.stderr))
 	}
 	return cmd
 }
 
+// clockOffset is by how much the machine's clock is to be taken for wrong, which
+// tests say.
+func (e *env) clockOffset() (time.Duration, error) {
+	text := e.lookup("RINGBACK_TEST_CLOCK_OFFSET")
+	if text == "" {
+		return 0, nil
+	}
+	by, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("RINGBACK_TEST_CLOCK_OFFSET is %q; it must be a duration such as -1h", text)
+	}
+	return by, nil
+}
+
 // runServe runs the server until ctx ends, and serves profiles on an address,
 // if that is not empty.
-func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog.Logger) error {
+func runServe(ctx context.Context, cfg *config.Config, wrong time.Duration, profile string, log *slog.Logger) error {
 	if profile != "" {
 		if err := serveProfiles(ctx, profile); err != nil {
 			return err
@@ -60,7 +80,19 @@ func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog
 	for _, w := range cfg.Warnings() {
 		log.Warn(w.String())
 	}
-	srv, err := server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText()})
+	for {
+		err := serveOnce(ctx, cfg, wrong, log)
+		if !errors.Is(err, server.ErrFenced) {
+			return err
+		}
+		log.Warn("the node begins again, as a new one", "error", err)
+	}
+}
+
+// serveOnce runs the server until ctx ends, or other nodes have taken over its
+// work.
+func serveOnce(ctx context.Context, cfg *config.Config, wrong time.Duration, log *slog.Logger) error {
+	srv, err := server.Open(ctx, cfg, server.Options{Logger: log, Version: versionText(), ClockOffset: wrong})
 	if err != nil {
 		return err
 	}
@@ -68,7 +100,12 @@ func runServe(ctx context.Context, cfg *config.Config, profile string, log *slog
 	if err != nil {
 		return fmt.Errorf("%w (closing again: %v)", err, srv.Close())
 	}
-	log.Info("serving", "address", ln.Addr().String(), "version", versionText(), "data_dir", cfg.DataDir, "apps", len(cfg.Apps))
+	cfg.Listen = ln.Addr().String() // the same if there is a next time
+	where := []any{"data_dir", cfg.DataDir}
+	if cfg.Store != "" {
+		where = []any{"node", srv.Node()}
+	}
+	log.Info("serving", append([]any{"address", cfg.Listen, "version", versionText(), "apps", len(cfg.Apps)}, where...)...)
 	err = srv.Serve(ctx, ln)
 	log.Info("stopped")
 	return err

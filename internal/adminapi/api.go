@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/peer"
 	"github.com/ringback/ringback/internal/registry"
@@ -52,7 +53,7 @@ type Redeliverer interface {
 	Stop(ctx context.Context, id int64, audit *store.Audit) (*store.Redelivery, error)
 }
 
-// Options configure the API. All but Open, Token and TrustedProxies are needed.
+// Options configure the API. All but Clock, Open, Token and TrustedProxies are needed.
 type Options struct {
 	Store       store.Store
 	Registry    *registry.Registry
@@ -70,6 +71,7 @@ type Options struct {
 	SigningEndpoint func(app *registry.App, e *registry.Endpoint) webhook.Endpoint
 	Logger          *slog.Logger
 	Version         string
+	Clock           *clock.Clock // nil: the machine's
 
 	// Token is what requests must carry as a bearer token. It is not empty
 	// unless Open is set.
@@ -110,6 +112,7 @@ func New(o Options) *API {
 	a.registerRedeliveries()
 	a.registerCalls()
 	a.registerUsers()
+	a.registerTokens()
 	a.registerEvents()
 	a.registerAudit()
 	a.describeGate()
@@ -152,7 +155,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	r = r.WithContext(context.WithValue(r.Context(), byKey{}, registry.By{
-		Actor: "admin", Remote: peer.Address(r, a.TrustedProxies),
+		Actor: "admin", Remote: peer.Address(r, a.TrustedProxies), Clock: a.Clock,
 	}))
 	a.mux.ServeHTTP(w, r)
 }

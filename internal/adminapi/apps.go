@@ -35,7 +35,7 @@ func (a *API) registerApps() {
 				out.Next = encodeCursor("apps", out.Items[in.Limit-1].ID)
 				break
 			}
-			out.Items = append(out.Items, viewApp(app, health))
+			out.Items = append(out.Items, a.viewApp(app, health))
 		}
 		return &output[Page[App]]{out}, nil
 	})
@@ -49,7 +49,7 @@ func (a *API) registerApps() {
 			return nil, a.fail(err, "app")
 		}
 		return &output[AppSecrets]{AppSecrets{
-			App: viewApp(app, nil), Secret: app.Secret.Current, CallbackSecret: app.CallbackSecret.Current,
+			App: a.viewApp(app, nil), Secret: app.Secret.Current, CallbackSecret: app.CallbackSecret.Current,
 		}}, nil
 	})
 
@@ -61,7 +61,7 @@ func (a *API) registerApps() {
 		if !ok {
 			return nil, a.fail(registry.ErrNotFound, "app")
 		}
-		return &output[App]{viewApp(app, a.health(ctx))}, nil
+		return &output[App]{a.viewApp(app, a.health(ctx))}, nil
 	})
 
 	huma.Register(a.huma, huma.Operation{
@@ -76,7 +76,7 @@ func (a *API) registerApps() {
 		if err != nil {
 			return nil, a.fail(err, "app")
 		}
-		return &output[App]{viewApp(app, a.health(ctx))}, nil
+		return &output[App]{a.viewApp(app, a.health(ctx))}, nil
 	})
 
 	huma.Register(a.huma, huma.Operation{
@@ -106,8 +106,8 @@ func (a *API) registerApps() {
 	})
 }
 
-func viewApp(app *registry.App, health healths) App {
-	now := time.Now()
+func (a *API) viewApp(app *registry.App, health healths) App {
+	now := a.Clock.Now()
 	out := App{
 		ID: app.ID, Name: app.Name, Origin: origin(app), LoginPolicy: app.LoginPolicy, JoinPolicy: app.JoinPolicy,
 		CreatedAtMS: int64(app.CreatedAt), Endpoints: make([]Endpoint, 0, len(app.Endpoints)),

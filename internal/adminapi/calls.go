@@ -41,10 +41,10 @@ func (a *API) registerCalls() {
 			Outcome: call.Outcome(in.Outcome), Limit: in.Limit,
 		}
 		var err error
-		if q.From, err = parseTime("from", in.From); err != nil {
+		if q.From, err = a.parseTime("from", in.From); err != nil {
 			return nil, err
 		}
-		if q.Until, err = parseTime("until", in.Until); err != nil {
+		if q.Until, err = a.parseTime("until", in.Until); err != nil {
 			return nil, err
 		}
 		if q.After, err = decodeCursor[store.CallPlace]("calls", in.Cursor); err != nil {

@@ -40,9 +40,9 @@ func (a *API) registerDeliveries() {
 		PageInput
 	},
 	) (*output[Page[Delivery]], error) {
-		q, err := DeliveryFilter{
+		q, err := a.query(DeliveryFilter{
 			AppID: in.App, CallID: in.Call, EndpointID: in.Endpoint, Event: in.Event, Status: in.Status, From: in.From, Until: in.Until,
-		}.query()
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +152,7 @@ func (a *API) registerDeliveries() {
 }
 
 // query reads a filter.
-func (f DeliveryFilter) query() (store.DeliveryQuery, error) {
+func (a *API) query(f DeliveryFilter) (store.DeliveryQuery, error) {
 	q := store.DeliveryQuery{App: f.AppID, Endpoint: store.EndpointID(f.EndpointID), Event: f.Event, States: parseStatus(f.Status)}
 	if f.CallID != "" {
 		id, err := parseCall(f.CallID)
@@ -164,8 +164,8 @@ func (f DeliveryFilter) query() (store.DeliveryQuery, error) {
 	if err := checkEvents(f.Event); err != nil {
 		return q, err
 	}
-	from, err1 := parseTime("from", f.From)
-	until, err2 := parseTime("until", f.Until)
+	from, err1 := a.parseTime("from", f.From)
+	until, err2 := a.parseTime("until", f.Until)
 	if err := errors.Join(err1, err2); err != nil {
 		return q, huma.Error400BadRequest(err.Error())
 	}

@@ -142,6 +142,7 @@ type reader struct {
 	store  store.Events
 	filter *EventFilter
 	after  store.EventID
+	seen   store.EventID // up to which the latest read saw everything
 	watch  *feed.Watch
 }
 
@@ -156,11 +157,15 @@ func (r *reader) close() { r.watch.Stop() }
 // next gives what there is after the place of the reader, and whether there
 // may be more at once.
 func (r *reader) next(ctx context.Context, limit int) ([]*store.Event, bool, error) {
+	announced := r.watch.Latest()
 	page, err := r.store.EventsAfter(ctx, r.filter.App, r.after, limit)
 	if err != nil {
 		return nil, false, err
 	}
 	r.after = page.Next
+	if r.seen = r.after; !page.More {
+		r.seen = max(r.after, announced)
+	}
 	return slices.DeleteFunc(page.Events, func(ev *store.Event) bool { return !r.filter.matches(ev) }), page.More, nil
 }
 
@@ -169,7 +174,7 @@ func (r *reader) wait(ctx, or context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(or, cancel)()
-	return r.watch.Wait(ctx, r.after)
+	return r.watch.Wait(ctx, r.seen)
 }
 
 func viewEvent(ev *store.Event) Event {
@@ -190,7 +195,7 @@ func viewEvents(e *registry.Endpoint) []string {
 // trigger makes a synthetic event for those endpoints of an app that want it,
 // or for one only.
 func (a *API) trigger(ctx context.Context, app *registry.App, in *Trigger, wants func(string, *registry.Endpoint) bool, only store.EndpointID) (*Triggered, error) {
-	now := call.At(time.Now())
+	now := call.At(a.Clock.Now())
 	if in == nil {
 		in = new(Trigger)
 	}

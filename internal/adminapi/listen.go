@@ -176,7 +176,7 @@ func (s *stream) render(ctx context.Context, ev *store.Event) ([]byte, error) {
 		e = &app.Endpoints[0]
 	}
 	req, err := webhook.Render(ev, s.api.SigningEndpoint(app, e), webhook.Sending{
-		Sequence: sequence, Attempt: 1, At: time.Now(), Version: s.api.Version,
+		Sequence: sequence, Attempt: 1, At: s.api.Clock.Now(), Version: s.api.Version,
 	})
 	if err != nil {
 		return nil, err

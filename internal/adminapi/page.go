@@ -43,7 +43,7 @@ func decodeCursor[P comparable](list, cursor string) (place P, err error) {
 
 // parseTime reads a point in time: Unix milliseconds, RFC 3339, or a duration
 // before now. "" is the zero Instant.
-func parseTime(name, text string) (call.Instant, error) {
+func (a *API) parseTime(name, text string) (call.Instant, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -54,7 +54,7 @@ func parseTime(name, text string) (call.Instant, error) {
 		return call.At(at), nil
 	}
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return call.At(time.Now().Add(-d)), nil
+		return call.At(a.Clock.Now().Add(-d)), nil
 	}
 	return 0, huma.Error400BadRequest(fmt.Sprintf(
 		"%s is %.40q; it must be Unix milliseconds, a time such as 2026-01-31T12:00:00Z, or a duration before now such as 2h", name, text))

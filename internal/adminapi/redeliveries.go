@@ -28,7 +28,7 @@ func (a *API) registerRedeliveries() {
 		Tags:        tags, DefaultStatus: http.StatusAccepted,
 		Errors: []int{http.StatusBadRequest},
 	}, func(ctx context.Context, in *struct{ Body NewRedelivery }) (*output[Redelivery], error) {
-		q, err := in.Body.Filter.query()
+		q, err := a.query(in.Body.Filter)
 		if err != nil {
 			return nil, err
 		}

@@ -272,6 +272,17 @@ type Session struct {
 	Connected   bool   `json:"connected"`
 }
 
+// NewToken asks for a login token.
+type NewToken struct {
+	UserID string `json:"user_id" example:"alice"`
+}
+
+// Token is a login token.
+type Token struct {
+	Token       string `json:"token"`
+	ExpiresAtMS int64  `json:"expires_at_ms"`
+}
+
 // Trigger asks for a synthetic event.
 type Trigger struct {
 	Event  string                     `json:"event,omitempty" doc:"Default: call_create" example:"call_accept"`

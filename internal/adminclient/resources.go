@@ -35,6 +35,11 @@ func (c *Client) Rotate(ctx context.Context, app uint32, r adminapi.Rotation) (*
 	return call[adminapi.Rotated](ctx, c, http.MethodPost, "/apps/"+number(app)+"/rotate", r)
 }
 
+// CreateToken makes a login token for a user of an app.
+func (c *Client) CreateToken(ctx context.Context, app uint32, user string) (*adminapi.Token, error) {
+	return call[adminapi.Token](ctx, c, http.MethodPost, "/apps/"+number(app)+"/tokens", adminapi.NewToken{UserID: user})
+}
+
 // Trigger sends a synthetic event to those endpoints of an app that ask for
 // it.
 func (c *Client) Trigger(ctx context.Context, app uint32, t adminapi.Trigger) (*adminapi.Triggered, error) {

@@ -2,8 +2,8 @@
 // becomes of their calls: an invitation, the ring at the callee's device, the
 // answer, and the callbacks for both.
 //
-// Load generator and server are expected to share a machine. Latencies are
-// taken from the moment at which a call was meant to start, so that a server
+// With several nodes of one server a call goes from one to another. Load
+// generator and servers are expected to share a machine. Latencies are taken from the moment at which a call was meant to start, so that a server
 // which falls behind is seen to do so.
 package bench
 
@@ -25,7 +25,7 @@ import (
 // its comment gives.
 type Config struct {
 	// Command starts a server when the flags "--config FILE" are appended,
-	// for example {"ringback", "serve"}. It is used when URL is empty.
+	// for example {"ringback", "serve"}. It is used when there are no URLs.
 	Command []string
 	// Dir is where the server that is started keeps its data, in a directory
 	// of its own that is removed afterwards; default os.TempDir.
@@ -36,12 +36,16 @@ type Config struct {
 	// NoCallbacks starts a server without endpoints.
 	NoCallbacks bool
 
-	// URL is a running server. AppID and Secret are of an app that it knows.
-	URL         string
+	// URLs are the nodes of a running server. AppID and Secret are of an app
+	// that it knows. Caller and callee of a call are on nodes that follow each
+	// other.
+	URLs        []string
 	AppID       uint32
 	Secret      string
-	AllowRemote bool // the URL may lead elsewhere than to this machine
-	PID         int  // of that server, to measure its CPU and memory; 0: not
+	AllowRemote bool // the URLs may lead elsewhere than to this machine
+	// PIDs are of those nodes on this machine, to measure their CPU and memory;
+	// none: each node is asked for its metrics.
+	PIDs []int
 	// Receive is the address, host:port, to receive callbacks at; the server
 	// must have been told so, with CallbackSecret (default Secret). Empty:
 	// callbacks are not measured.
@@ -83,7 +87,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	}
 	defer b.receiver.close()
 
-	if cfg.URL == "" {
+	if len(cfg.URLs) == 0 {
 		srv, err := b.startServer(ctx)
 		if err != nil {
 			return nil, err
@@ -95,6 +99,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 		}()
 		b.server = srv
 	}
+	b.meters = metersOf(&b.cfg)
 	report, err = b.measure(ctx)
 	if err != nil {
 		return nil, err
@@ -129,11 +134,11 @@ func (cfg Config) withDefaults() (Config, error) {
 	case cfg.Rate < 0 || cfg.Concurrency < 0 || cfg.Duration < 0 || cfg.Warmup < 0 || cfg.Drain < 0:
 		return cfg, mistakef("rates, numbers and durations must not be negative")
 	}
-	if cfg.URL == "" {
+	if len(cfg.URLs) == 0 {
 		switch {
 		case len(cfg.Command) == 0:
 			return cfg, mistakef("neither the URL of a server nor a command to start one")
-		case cfg.Receive != "" || cfg.PID != 0 || cfg.AppID != 0:
+		case cfg.Receive != "" || len(cfg.PIDs) > 0 || cfg.AppID != 0:
 			return cfg, mistakef("an app, a process ID and an address for callbacks go with the URL of a server")
 		}
 		cfg.AppID, cfg.Secret, cfg.CallbackSecret = 1, token(), token()
@@ -148,12 +153,16 @@ func (cfg Config) withDefaults() (Config, error) {
 	case cfg.AppID == 0 || cfg.Secret == "":
 		return cfg, mistakef("an app and its secret are needed with the URL of a server")
 	}
-	u, err := url.Parse(cfg.URL)
-	if err != nil {
-		return cfg, mistakef("URL: %v", err)
-	}
-	if !cfg.AllowRemote && !loopback(u.Hostname()) {
-		return cfg, mistakef("%s is another machine, which must be allowed expressly", u.Host)
+	for _, text := range cfg.URLs {
+		u, err := url.Parse(text)
+		switch {
+		case err != nil:
+			return cfg, mistakef("URL: %v", err)
+		case u.Host == "":
+			return cfg, mistakef("URL: %q has no host: it must be like http://127.0.0.1:8080", text)
+		case !cfg.AllowRemote && !loopback(u.Hostname()):
+			return cfg, mistakef("%s is another machine, which must be allowed expressly", u.Host)
+		}
 	}
 	return cfg, nil
 }
@@ -181,7 +190,7 @@ func (b *run) startServer(ctx context.Context) (*server, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	b.cfg.URL = "http://" + listen
+	b.cfg.URLs = []string{"http://" + listen}
 	conf := serverConfig{
 		listen: listen, dataDir: filepath.Join(dir, "data"), app: b.cfg.AppID, secret: b.cfg.Secret, callbackSecret: b.cfg.CallbackSecret,
 	}
@@ -195,6 +204,6 @@ func (b *run) startServer(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.cfg.PID = srv.cmd.Process.Pid
+	b.cfg.PIDs = []int{srv.cmd.Process.Pid}
 	return srv, nil
 }

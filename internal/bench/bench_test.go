@@ -178,21 +178,21 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestConfigMistakes(t *testing.T) {
 	for want, cfg := range map[string]Config{
-		"another machine":   {URL: "http://example.com", AppID: 1, Secret: "s"},
-		"an app":            {URL: "http://localhost"},
-		"own affair":        {URL: "http://localhost", AppID: 1, Secret: "s", Hang: true},
+		"another machine":   {URLs: []string{"http://example.com"}, AppID: 1, Secret: "s"},
+		"an app":            {URLs: []string{"http://localhost"}},
+		"own affair":        {URLs: []string{"http://localhost"}, AppID: 1, Secret: "s", Hang: true},
 		"at least 2":        {Command: []string{"x"}, Connections: 1},
 		"negative":          {Command: []string{"x"}, Rate: -1},
-		"go with the URL":   {Command: []string{"x"}, PID: 1},
+		"go with the URL":   {Command: []string{"x"}, PIDs: []int{1}},
 		"neither the URL":   {},
-		"invalid URL escap": {URL: "http://%zz", AppID: 1, Secret: "s"},
+		"invalid URL escap": {URLs: []string{"http://%zz"}, AppID: 1, Secret: "s"},
 	} {
 		if _, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want a word of %s", err, want)
 		}
 	}
 	for _, url := range []string{"http://localhost:1", "ws://127.0.0.9:1", "http://[::1]:1"} {
-		if _, err := (Config{URL: url, AppID: 1, Secret: "s"}).withDefaults(); err != nil {
+		if _, err := (Config{URLs: []string{url}, AppID: 1, Secret: "s"}).withDefaults(); err != nil {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

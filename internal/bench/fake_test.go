@@ -21,6 +21,7 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/protocol"
@@ -106,6 +107,9 @@ func fakeMain(file, fault string) int {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc(protocol.Path, f.connect)
+	if fault != "meterless" {
+		mux.Handle("/metrics", promhttp.Handler())
+	}
 	srv := &http.Server{Addr: conf.Listen, Handler: mux}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

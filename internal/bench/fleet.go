@@ -60,11 +60,15 @@ func (b *run) login(ctx context.Context, i int) (user, error) {
 	if err != nil {
 		return user{}, err
 	}
-	c, err := client.Dial(ctx, b.cfg.URL, client.Options{
+	c, err := client.Dial(ctx, b.cfg.URLs[nodeOf(i, len(b.cfg.URLs))], client.Options{
 		AppID: b.cfg.AppID, UserID: id, Platform: "LINUX", Token: token, OnEvent: b.event,
 	})
 	return user{id, c}, err
 }
+
+// nodeOf is the node of a user. Users 2p and 2p+1 are a pair: the caller is on
+// one node and the callee on the next, and the pairs go round all nodes.
+func nodeOf(user, nodes int) int { return (user/2 + user%2) % nodes }
 
 // event is the handler of every client.
 func (b *run) event(_ *client.Client, ev client.Event) {

@@ -27,6 +27,11 @@ type run struct {
 	tracker  *tracker
 	receiver *receiver
 	server   *server // nil when it is not ours
+
+	metering  sync.Mutex
+	meters    []meter // of the servers; nil: they are not measured
+	unmetered error   // why not
+
 	progress *progress
 
 	users       []user

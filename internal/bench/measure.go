@@ -27,7 +27,7 @@ func (b *run) receive() error {
 // measure connects the users, makes the load, and reports.
 func (b *run) measure(ctx context.Context) (*Report, error) {
 	wait(ctx, b.cfg.settle)
-	before := b.serverRSS()
+	before := b.read().rss
 	defer b.disconnect()
 	if err := b.connect(ctx); err != nil {
 		return nil, err
@@ -43,10 +43,10 @@ func (b *run) measure(ctx context.Context) (*Report, error) {
 		wait(ctx, b.cfg.Duration)
 		shut = b.usage()
 		stop()
-		connected = b.serverRSS()
+		connected = b.read().rss
 	} else {
 		wait(ctx, b.cfg.settle)
-		connected = b.serverRSS()
+		connected = b.read().rss
 		open, shut = b.underLoad(ctx)
 	}
 	return b.report(before, connected, open, shut), nil
@@ -97,23 +97,12 @@ func (b *run) status() string {
 	return line
 }
 
-// usage measures both processes.
+// usage measures all processes.
 func (b *run) usage() usage {
 	u := usage{at: time.Now(), calls: b.completed.Load()}
 	u.own, _ = cpuTime(os.Getpid())
-	if b.cfg.PID != 0 {
-		u.server, _ = cpuTime(b.cfg.PID)
-	}
+	u.server = b.read().cpu
 	return u
-}
-
-// serverRSS is the memory of the server, 0 when unknown.
-func (b *run) serverRSS() int64 {
-	if b.cfg.PID == 0 {
-		return 0
-	}
-	n, _ := residentSize(b.cfg.PID)
-	return n
 }
 
 // wait waits, or until ctx ends.

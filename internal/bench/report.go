@@ -12,6 +12,7 @@ import (
 
 // Report is what a run found.
 type Report struct {
+	Nodes          int        `json:"nodes"` // of the server; its usage is their sum
 	Connections    int        `json:"connections"`
 	ConnectSeconds float64    `json:"connect_seconds"`
 	Idle           bool       `json:"idle"`
@@ -86,7 +87,7 @@ func (r *Report) Err() error {
 func (b *run) report(before, connected int64, open, shut usage) *Report {
 	calls := shut.calls - open.calls
 	r := &Report{
-		Connections: len(b.users), ConnectSeconds: b.connectTime.Seconds(), Idle: b.cfg.Idle,
+		Nodes: len(b.cfg.URLs), Connections: len(b.users), ConnectSeconds: b.connectTime.Seconds(), Idle: b.cfg.Idle,
 		RateWanted: b.cfg.Rate, Seconds: shut.at.Sub(open.at).Seconds(), Calls: b.measured.Load(),
 		Errors: Errors{b.errs.sum(), b.errs.all()},
 	}
@@ -98,10 +99,13 @@ func (b *run) report(before, connected int64, open, shut usage) *Report {
 	}
 	own, _ := residentSize(os.Getpid())
 	r.Bench = &Usage{CPUSeconds: (shut.own - open.own).Seconds(), CPUMicrosPerCall: perCall(shut.own - open.own), RSS: own}
-	if b.cfg.PID != 0 {
+	rss := b.read().rss
+	if b.meters == nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("the server was not measured: %v", b.unmetered))
+	} else {
 		r.Server = &Usage{
 			CPUSeconds: (shut.server - open.server).Seconds(), CPUMicrosPerCall: perCall(shut.server - open.server),
-			RSSBefore: before, RSSConnected: connected, RSS: b.serverRSS(),
+			RSSBefore: before, RSSConnected: connected, RSS: rss,
 			RSSPerConnection: float64(connected-before) / float64(len(b.users)),
 		}
 	}
@@ -126,6 +130,9 @@ func (b *run) report(before, connected int64, open, shut usage) *Report {
 			latency("transition → callback", &b.tracker.fromTransition),
 		)
 	}
+	if b.cfg.Receive == "" && !b.cfg.NoCallbacks {
+		r.Notes = append(r.Notes, "callbacks were not measured: bench must be the app's endpoint, at an address that --receive names")
+	}
 	if b.cfg.Rate > 0 {
 		r.Latency = append(r.Latency, latency("started late by", &b.lag))
 	}
@@ -144,6 +151,9 @@ func (r *Report) Print(w io.Writer) error {
 		fmt.Fprintf(&s, "%-12s "+format+"\n", append([]any{name}, args...)...)
 	}
 	line("connections", "%d in %.2f s", r.Connections, r.ConnectSeconds)
+	if r.Nodes > 1 {
+		line("nodes", "%d; each call goes from one to another", r.Nodes)
+	}
 	if !r.Idle {
 		wanted := ""
 		if r.RateWanted > 0 {

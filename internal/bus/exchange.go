@@ -1,277 +1,188 @@
 package bus
 
 import (
-	"bytes"
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/ringback/ringback/internal/store"
 )
 
-const (
-	// noticeAfter is the time after which a loss is noticed when no other
-	// message follows.
-	noticeAfter = time.Second
-	// queueSize is the number of messages that wait for one handler.
-	queueSize = 4096
-)
+// maxWaiting is how many frames wait for a node in an Exchange. Those beyond
+// are lost.
+const maxWaiting = 4096
 
-// Exchange is the bus of nodes in one process, with switches that make it as
-// bad as a network. The zero value is not usable.
+// Exchange is the bus of nodes in one process. It is for tests, and has
+// switches for what can go wrong. Its methods may be called concurrently.
 type Exchange struct {
-	mu      sync.Mutex
-	members map[store.NodeID]*member
-	cut     map[store.NodeID]bool
-	drop    func(from, to store.NodeID, data []byte) bool
-	lost    map[route]bool // not noticed yet
+	mu    sync.Mutex
+	seats map[store.NodeID]*seat
+	cut   map[store.NodeID]bool
+	lose  func(from, to store.NodeID, data []byte) bool
 }
 
-type route struct{ from, to store.NodeID }
-
-// NewExchange makes an exchange that nobody has joined.
+// NewExchange makes an Exchange without nodes.
 func NewExchange() *Exchange {
-	return &Exchange{members: make(map[store.NodeID]*member), cut: make(map[store.NodeID]bool), lost: make(map[route]bool)}
+	return &Exchange{seats: make(map[store.NodeID]*seat), cut: make(map[store.NodeID]bool)}
 }
 
-// Join gives a node its access.
+// seat is a node's Bus.
+type seat struct {
+	x       *Exchange
+	self    store.NodeID
+	handler Handler
+	lines   *Lines
+	queue   chan []byte
+	stop    chan struct{}
+	once    sync.Once
+	done    sync.WaitGroup
+}
+
+// Join gives a node, which has not joined before, its Bus.
 func (x *Exchange) Join(self store.NodeID, h Handler) Bus {
-	m := &member{x: x, self: self, handler: h, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &seat{x: x, self: self, handler: h, queue: make(chan []byte, maxWaiting), stop: make(chan struct{})}
+	s.lines = NewLines(self, h, s.publish, slog.New(slog.DiscardHandler))
+	s.done.Go(s.receive)
 	x.mu.Lock()
-	x.members[self] = m
-	x.mu.Unlock()
-	go m.run()
-	return m
+	defer x.mu.Unlock()
+	x.seats[self] = s
+	return s
 }
 
-// Cut takes the connection from a node until it is healed.
+// Cut cuts a node off: what it sends gives ErrDisconnected, and what is sent to
+// it is lost.
 func (x *Exchange) Cut(id store.NodeID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.cut[id] = true
 }
 
-// Heal gives a node its connection back.
-func (x *Exchange) Heal(id store.NodeID) {
+// Mend connects a node again, which is told that it may have missed something.
+func (x *Exchange) Mend(id store.NodeID) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.cut[id] {
-		return
-	}
+	s := x.seats[id]
+	was := x.cut[id]
 	delete(x.cut, id)
-	for r := range x.lost {
-		switch id {
-		case r.to:
-			delete(x.lost, r)
-		case r.from:
-			x.notice(r)
-		}
-	}
-	if m := x.members[id]; m != nil {
-		m.put(envelope{missed: true})
+	x.mu.Unlock()
+	if was && s != nil {
+		s.handler.Missed(0)
 	}
 }
 
-// Drop has messages get lost for which the function says so; nil: none. It is
-// called with a lock held, and must not use the exchange.
-func (x *Exchange) Drop(f func(from, to store.NodeID, data []byte) bool) {
+// Lose sets what decides whether a message gets lost on its way; nil: none is.
+// It is called with a lock held, and must not use the Exchange.
+func (x *Exchange) Lose(lose func(from, to store.NodeID, data []byte) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.drop = f
+	x.lose = lose
 }
 
-// lose notes that a message got lost; x.mu is held.
-func (x *Exchange) lose(r route) {
-	if !x.lost[r] {
-		x.lost[r] = true
-		x.notice(r)
-	}
-}
-
-// notice has the receiver notice a loss in time.
-func (x *Exchange) notice(r route) {
-	time.AfterFunc(noticeAfter, func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.lost[r] && !x.cut[r.from] && !x.cut[r.to] {
-			x.tell(r)
-		}
-	})
-}
-
-// tell tells a receiver of a loss; x.mu is held.
-func (x *Exchange) tell(r route) {
-	delete(x.lost, r)
-	if m := x.members[r.to]; m != nil {
-		m.put(envelope{from: r.from, missed: true})
-	}
-}
-
-func (x *Exchange) send(r route, data []byte) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	to := x.members[r.to]
+// reach finds another node, if this one is connected.
+func (s *seat) reach(to store.NodeID) (*seat, error) {
 	switch {
-	case x.members[r.from] == nil:
-		return ErrClosed
-	case x.cut[r.from]:
-		x.lose(r)
-		return ErrDisconnected
-	case len(data) > MaxMessage:
-		x.lose(r)
-		return ErrTooLarge
-	case to == nil:
-		return nil
-	case x.cut[r.to], x.drop != nil && x.drop(r.from, r.to, data), to.full():
-		x.lose(r)
+	case s.closed():
+		return nil, ErrClosed
+	case s.x.cut[s.self]:
+		return nil, ErrDisconnected
+	case s.x.cut[to]:
+		return nil, nil
+	}
+	return s.x.seats[to], nil
+}
+
+func (s *seat) closed() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *seat) publish(to store.NodeID, frame []byte) error {
+	s.x.mu.Lock()
+	defer s.x.mu.Unlock()
+	peer, err := s.reach(to)
+	if err != nil || peer == nil {
+		return err
+	}
+	if s.x.lose != nil && frame[0] == frameMessage && s.x.lose(s.self, to, frame[frameHeader:]) {
 		return nil
 	}
-	if x.lost[r] {
-		x.tell(r)
+	select {
+	case peer.queue <- slices.Clone(frame):
+	default: // it finds out by the numbers
 	}
-	to.put(envelope{from: r.from, data: bytes.Clone(data)})
 	return nil
 }
 
-// answerer finds who answers a question.
-func (x *Exchange) answerer(r route, data []byte) (*member, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	to := x.members[r.to]
-	switch {
-	case x.members[r.from] == nil:
-		return nil, ErrClosed
-	case x.cut[r.from]:
-		return nil, ErrDisconnected
-	case len(data) > MaxMessage:
-		return nil, ErrTooLarge
-	case to == nil, x.cut[r.to]:
-		return nil, ErrAbsent
-	}
-	return to, nil
-}
-
-// member is a node's access to an Exchange.
-type member struct {
-	x       *Exchange
-	self    store.NodeID
-	handler Handler
-	mu      sync.Mutex
-	queue   []envelope
-	wake    chan struct{} // 1 when the queue is not empty
-	stop    chan struct{}
-	done    chan struct{}
-}
-
-type envelope struct {
-	from   store.NodeID
-	data   []byte
-	missed bool
-}
-
-func (m *member) full() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.queue) >= queueSize
-}
-
-func (m *member) put(e envelope) {
-	m.mu.Lock()
-	m.queue = append(m.queue, e)
-	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (m *member) take() []envelope {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	queue := m.queue
-	m.queue = nil
-	return queue
-}
-
-func (m *member) run() {
-	defer close(m.done)
+func (s *seat) receive() {
 	for {
 		select {
-		case <-m.wake:
-		case <-m.stop:
+		case <-s.stop:
 			return
-		}
-		for _, e := range m.take() {
-			select {
-			case <-m.stop:
-				return
-			default:
-			}
-			if e.missed {
-				m.handler.Missed(e.from)
-			} else {
-				m.handler.Receive(e.from, e.data)
-			}
+		case frame := <-s.queue:
+			s.lines.Take(frame)
 		}
 	}
 }
 
-func (m *member) Send(to store.NodeID, data []byte) error {
-	return m.x.send(route{m.self, to}, data)
-}
+// Send passes a message on.
+func (s *seat) Send(to store.NodeID, data []byte) error { return s.lines.Send(to, data) }
 
-func (m *member) Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error) {
-	other, err := m.x.answerer(route{m.self, to}, data)
+// Ask has another node answer.
+func (s *seat) Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error) {
+	s.x.mu.Lock()
+	peer, err := s.reach(to)
+	s.x.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	type reply struct {
+	if peer == nil {
+		return nil, ErrNoNode
+	}
+	type answer struct {
 		data []byte
 		err  error
 	}
-	replies := make(chan reply, 1)
-	question := bytes.Clone(data)
+	answered := make(chan answer, 1)
+	question := slices.Clone(data)
 	go func() {
-		data, err := other.handler.Answer(m.self, question)
-		replies <- reply{data, err}
+		reply, err := peer.handler.Answer(s.self, question)
+		if err != nil {
+			err = &RemoteError{Node: to, Text: err.Error()}
+		}
+		answered <- answer{reply, err}
 	}()
 	select {
-	case r := <-replies:
-		switch _, err := m.x.answerer(route{to, m.self}, r.data); {
-		case err != nil:
-			return nil, err
-		case r.err != nil:
-			return nil, &AnswerError{Text: r.err.Error()}
-		}
-		return r.data, nil
+	case a := <-answered:
+		return a.data, a.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (m *member) Connected() error {
-	m.x.mu.Lock()
-	defer m.x.mu.Unlock()
-	switch {
-	case m.x.members[m.self] == nil:
-		return ErrClosed
-	case m.x.cut[m.self]:
-		return ErrDisconnected
-	}
-	return nil
+// Connected reports whether the node is cut off.
+func (s *seat) Connected() error {
+	s.x.mu.Lock()
+	defer s.x.mu.Unlock()
+	_, err := s.reach(s.self)
+	return err
 }
 
-func (m *member) Peers([]store.NodeID) {}
+// Peers says who is there.
+func (s *seat) Peers(ids []store.NodeID) { s.lines.Peers(ids) }
 
-func (m *member) Close() error {
-	m.x.mu.Lock()
-	if m.x.members[m.self] != m {
-		m.x.mu.Unlock()
-		return nil
+// Close leaves the Exchange.
+func (s *seat) Close() error {
+	s.x.mu.Lock()
+	if s.x.seats[s.self] == s {
+		delete(s.x.seats, s.self)
 	}
-	delete(m.x.members, m.self)
-	m.x.mu.Unlock()
-	close(m.stop)
-	<-m.done
+	s.x.mu.Unlock()
+	s.once.Do(func() { close(s.stop) })
+	s.lines.Close()
+	s.done.Wait()
 	return nil
 }

@@ -1,38 +1,90 @@
 package bus_test
 
 import (
+	"bytes"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ringback/ringback/internal/bus"
 	"github.com/ringback/ringback/internal/bus/bustest"
 	"github.com/ringback/ringback/internal/store"
 )
 
-func TestExchange(t *testing.T) {
-	bustest.Run(t, func(*testing.T) bustest.Network {
-		return &network{Exchange: bus.NewExchange(), nodes: make(map[store.NodeID]bus.Bus)}
+// bubble runs a test over an Exchange.
+func bubble(t *testing.T, test func(t *testing.T, x *bus.Exchange, n *bustest.Network)) {
+	synctest.Test(t, func(t *testing.T) {
+		x := bus.NewExchange()
+		test(t, x, &bustest.Network{Join: x.Join, Cut: x.Cut, Mend: x.Mend, Waiting: 4096})
 	})
 }
 
-type network struct {
-	*bus.Exchange
-	nodes map[store.NodeID]bus.Bus
+func TestExchange(t *testing.T) {
+	bustest.Run(t, func(t *testing.T, test func(t *testing.T, n *bustest.Network)) {
+		bubble(t, func(t *testing.T, _ *bus.Exchange, n *bustest.Network) { test(t, n) })
+	})
 }
 
-func (n *network) Join(_ *testing.T, self store.NodeID, h bus.Handler) bus.Bus {
-	n.nodes[self] = n.Exchange.Join(self, h)
-	return n.nodes[self]
+// TestLost loses single messages, and sees when the receiver finds out.
+func TestLost(t *testing.T) {
+	bubble(t, func(t *testing.T, x *bus.Exchange, n *bustest.Network) {
+		a, b := bustest.Join(t, n, 1), bustest.Join(t, n, 2)
+		a.Peers([]store.NodeID{2})
+		b.Peers([]store.NodeID{1})
+		x.Lose(func(_, _ store.NodeID, data []byte) bool { return bytes.Equal(data, []byte("lost")) })
+		send := func(data string) {
+			t.Helper()
+			if err := a.Send(2, []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		send("one")
+		send("lost")
+		if b.MissedOf(1) != 0 {
+			t.Error("it knows what it cannot know")
+		}
+		send("three")
+		if b.MissedOf(1) != 1 || len(b.Got(1)) != 2 {
+			t.Errorf("after a gap: missed %d times, got %q", b.MissedOf(1), b.Got(1))
+		}
+		send("lost")
+		time.Sleep(1001 * time.Millisecond)
+		synctest.Wait()
+		if b.MissedOf(1) != 2 {
+			t.Errorf("a second after the last message was lost: missed %d times", b.MissedOf(1))
+		}
+		send("five")
+		time.Sleep(time.Minute)
+		if b.MissedOf(1) != 2 || len(b.Got(1)) != 3 {
+			t.Errorf("at last: missed %d times, got %q", b.MissedOf(1), b.Got(1))
+		}
+	})
 }
 
-func (n *network) Cut(_ *testing.T, id store.NodeID)  { n.Exchange.Cut(id) }
-func (n *network) Heal(_ *testing.T, id store.NodeID) { n.Exchange.Heal(id) }
-
-func (n *network) Lose(t *testing.T, from, to store.NodeID) {
-	n.Drop(func(f, t store.NodeID, _ []byte) bool { return f == from && t == to })
-	defer n.Drop(nil)
-	if err := n.nodes[from].Send(to, []byte("lost")); err != nil {
-		t.Fatal(err)
-	}
+// TestGone forgets a node that has gone, and takes what a new one sends.
+func TestGone(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *bus.Exchange, n *bustest.Network) {
+		a, b := bustest.Join(t, n, 1), bustest.Join(t, n, 2)
+		a.Peers([]store.NodeID{2})
+		b.Peers([]store.NodeID{1})
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c := bustest.Join(t, n, 3) // sends before the other knows of it
+		if err := c.Send(1, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		a.Peers([]store.NodeID{3})
+		c.Peers([]store.NodeID{1})
+		time.Sleep(time.Minute)
+		if err := c.Send(1, []byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(a.Got(3)) != 2 || a.MissedOf(2)+a.MissedOf(3)+a.MissedOf(0) != 0 {
+			t.Errorf("got %q, missed %d of the one who left and %d of the new one", a.Got(3), a.MissedOf(2), a.MissedOf(3))
+		}
+	})
 }
-
-func (*network) Settle(*testing.T, store.NodeID, store.NodeID) {}

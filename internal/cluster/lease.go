@@ -3,239 +3,231 @@ package cluster
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
 )
 
-// keeper keeps the lease of a Member. It is one goroutine's.
-type keeper struct {
-	*Member
-	next     time.Time // of the next renewal
-	inflight bool
-	again    bool // the one in flight may be too early to see what is new
-	results  chan renewal
-	cancel   context.CancelFunc // ends the renewal in flight
+// lease is what the goroutine that renews it knows.
+type lease struct {
+	suspended bool          // it ran out, and that was told
+	cutOff    bool          // that was told as well
+	due       time.Duration // the next renewal; see Member.now
+	began     time.Duration // the last one
 
-	begun bool         // a renewal after Start has succeeded
-	nodes []store.Node // as last told
-
-	// surplus is what others are to have: it is lost already, but not given
-	// up before everybody knows.
-	surplus store.PartitionSet
-	told    <-chan struct{} // closed when everybody knows; nil: they do
-
-	suspended bool // the lease ran out, and this was told
-	cutOff    bool // likewise
-	failures  int  // in a row
+	releasing store.PartitionSet // given up, not yet in the store
+	number    uint64             // of the change by which that was told
 }
 
-// renewal is the result of a renewal.
+// renewal is one that has come back.
 type renewal struct {
-	begun, ended time.Time
-	released     store.PartitionSet
-	membership   store.Membership
-	err          error
+	membership  store.Membership
+	err         error
+	released    store.PartitionSet
+	sent, taken time.Duration // when it was sent, by Member.now, and how long it took
+	wall        time.Time     // when it was sent, by the machine's clock
+	stepped     bool          // the machine's clock was set meanwhile
 }
 
-func (k *keeper) run() {
-	k.results = make(chan renewal, 1)
-	k.next = time.Now()
+// renewal carries out one renewal.
+func (m *Member) renewal(ctx context.Context, release store.PartitionSet) renewal {
+	r := renewal{released: release, wall: m.opts.Clock.Machine(), sent: m.now()}
+	r.membership, r.err = m.opts.Store.RenewNode(ctx, release)
+	r.taken, r.stepped = m.sinceWall(r.wall)
+	return r
+}
+
+// renewAlways renews the lease every quarter of it, sooner when that failed or
+// another node has something to offer, and watches it run out meanwhile.
+func (m *Member) renewAlways(ctx context.Context) {
+	results := make(chan renewal, 1)
+	var running bool
+	defer func() {
+		if running {
+			<-results
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		now := time.Now()
-		k.expire(now)
-		if !k.inflight && !now.Before(k.next) {
-			k.renew()
+		m.expire()
+		l := &m.lease
+		if release := m.mayRelease(); !running && (m.now() >= l.due || release != 0) {
+			running, l.began = true, m.now()
+			go func() {
+				attempt, cancel := context.WithTimeout(ctx, m.patience())
+				defer cancel()
+				results <- m.renewal(attempt, release)
+			}()
 		}
-		timer.Reset(k.idle(now))
+		timer.Reset(m.nextLook(running))
 		select {
-		case <-timer.C:
-		case <-k.nudged:
-			k.next, k.again = now, k.inflight
-		case <-k.told:
-			k.told = nil
-			k.next, k.again = now, k.inflight
-		case r := <-k.results:
-			k.inflight = false
-			k.cancel()
-			if !k.take(r) {
+		case <-ctx.Done():
+			return
+		case r := <-results:
+			running = false
+			if r.err == nil {
+				m.renewed(&r)
+			} else if m.failed(ctx, r.err) {
 				return
 			}
-		case <-k.leaving:
-			if k.inflight {
-				k.cancel()
-				<-k.results
-			}
-			return
+		case <-m.changes.done: // a release may go ahead
+		case <-m.nudged:
+			// Several nudges in a row are one look.
+			l.due = min(l.due, l.began+m.opts.Lease/40)
+		case <-timer.C:
 		}
 	}
 }
 
-// idle is how long there is nothing to do, unless something comes.
-func (k *keeper) idle(now time.Time) time.Duration {
-	idle := k.lease
-	if !k.inflight {
-		idle = k.next.Sub(now)
+// patience is how long a renewal may take: while the lease lasts, there should
+// be time for another; afterwards there is no hurry.
+func (m *Member) patience() time.Duration {
+	if m.now() < time.Duration(m.until.Load()) {
+		return m.opts.Lease / 3
 	}
-	ends := k.ends()
-	switch {
-	case !k.hasStarted():
-	case !k.suspended:
-		idle = min(idle, ends.Sub(now))
-	case !k.cutOff:
-		idle = min(idle, ends.Add(k.lease).Sub(now))
-	}
-	return max(idle, 0)
+	return m.opts.Lease
 }
 
-// ends is when the lease ends.
-func (k *keeper) ends() time.Time { return k.base.Add(time.Duration(k.until.Load())) }
-
-// renew begins a renewal. One that has taken half a lease is given up: another
-// connection to the store may do better.
-func (k *keeper) renew() {
-	var release store.PartitionSet
-	if k.told == nil {
-		release = k.surplus
+// nextLook is the time until there is something to do.
+func (m *Member) nextLook(running bool) time.Duration {
+	next := m.now() + m.opts.Lease
+	if !running {
+		next = m.lease.due
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), k.lease/2)
-	k.cancel = cancel
-	k.inflight = true
-	k.running.Go(func() {
-		r := renewal{begun: time.Now(), released: release}
-		r.membership, r.err = k.store.RenewNode(ctx, release)
-		r.ended = time.Now()
-		k.results <- r
-	})
+	if !m.lease.suspended {
+		next = min(next, time.Duration(m.until.Load()))
+	}
+	return max(0, next-m.now())
 }
 
-// take does what follows from a renewal, and reports whether there is to be
-// another.
-func (k *keeper) take(r renewal) bool {
-	switch {
-	case errors.Is(r.err, store.ErrFenced):
-		k.fence(r.err)
-		return false
-	case r.err != nil:
-		k.fail(r)
-		return true
+// mayRelease is what can be given up in the store, because nobody here works
+// on it any more.
+func (m *Member) mayRelease() store.PartitionSet {
+	if m.lease.releasing == 0 || !m.changes.wasTold(m.lease.number) {
+		return 0
 	}
-	k.next = r.begun.Add(k.lease / renewals)
-	if k.again {
-		k.next, k.again = r.ended, false
-	}
-	k.succeed(r)
-	return true
+	return m.lease.releasing
 }
 
-func (k *keeper) fence(err error) {
-	k.until.Store(0)
-	lost := store.PartitionSet(k.held.Swap(0))
-	k.mu.Lock()
-	k.status.fenced = err
-	k.mu.Unlock()
-	k.logger.Error("this start of the node is over: its lease was not renewed in time, and others have taken over its work", "node", k.name, "error", err)
-	k.changes.add(Change{Lost: lost, Fenced: err})
-}
-
-func (k *keeper) fail(r renewal) {
-	k.next = time.Now().Add(k.lease / (4 * renewals))
-	k.mu.Lock()
-	k.status.failure = r.err
-	k.mu.Unlock()
-	if k.failures++; k.failures == 1 {
-		k.logger.Warn("the node's lease could not be renewed; it is tried again until the lease ends and after that", "node", k.name, "error", r.err, "dur", time.Until(k.ends()))
-	}
-}
-
-// expire gives everything up when the lease has run out: others may take it
-// from now on.
-func (k *keeper) expire(now time.Time) {
-	if k.hasStarted() && !k.suspended && !now.Before(k.ends()) {
-		k.suspended = true
-		lost := store.PartitionSet(k.held.Swap(0))
-		k.logger.Error("the node's lease has run out, because the store did not renew it: the node does nothing that others may be doing, until it does", "node", k.name)
-		k.changes.add(Change{Lost: lost})
-	}
-	if k.suspended && !k.cutOff && !now.Before(k.ends().Add(k.lease)) {
-		k.cutOff = true
-		k.changes.add(Change{CutOff: true})
-	}
-}
-
-// succeed takes over how things stand.
-func (k *keeper) succeed(r renewal) {
-	k.expire(time.Now()) // before the lease is extended, so that nothing is held again untold
-	k.extend(r.begun)
-	k.mu.Lock()
-	k.status.renewed, k.status.failure = r.begun, nil
-	k.mu.Unlock()
-	if k.failures > 0 {
-		k.failures = 0
-		k.logger.Info("the node's lease is renewed again", "node", k.name)
-	}
-	k.observe(r.membership.At, r.begun, r.ended)
-	v := &view{Membership: r.membership, alive: make(map[store.NodeID]bool)}
-	others := make([]store.NodeID, 0, len(v.Nodes))
-	for _, n := range v.Nodes {
-		v.alive[n.ID] = true
-		if n.ID != k.self {
-			others = append(others, n.ID)
-		}
-	}
-	k.view.Store(v)
-	k.bus.Peers(others)
-	if r.released != 0 {
-		k.surplus = 0
-		k.invite(v)
-	}
-	if k.hasStarted() && time.Now().Before(k.ends()) {
-		k.settle(v)
-	}
-}
-
-// settle tells what is different, and finds out what others are to have.
-func (k *keeper) settle(v *view) {
-	held := v.Held(k.self) &^ k.surplus
-	before := store.PartitionSet(k.held.Swap(uint64(held)))
-	k.changes.add(Change{
-		Gained: held &^ before, Lost: before &^ held, Left: gone(k.nodes, v),
-		Missed: !k.begun || k.suspended || !k.Connected(),
-	})
-	first := !k.begun
-	k.begun, k.suspended, k.cutOff, k.nodes = true, false, false, v.Nodes
-	if first {
-		k.Spread(nudge, nil)
-	}
-	if k.surplus == 0 {
-		k.yield(held, held.Len()-fairShare(len(v.Nodes)))
-	}
-}
-
-// yield loses some of what is held.
-func (k *keeper) yield(held store.PartitionSet, n int) {
-	if n <= 0 {
+// expire notices that the lease has run out. Until it is renewed this node
+// holds nothing, though nobody may have taken it away.
+func (m *Member) expire() {
+	if m.lease.suspended || m.now() < time.Duration(m.until.Load()) {
 		return
 	}
-	list := held.List()
-	for _, p := range list[len(list)-n:] {
-		k.surplus = k.surplus.With(p)
-	}
-	k.held.Store(uint64(held &^ k.surplus))
-	k.told = k.changes.add(Change{Lost: k.surplus})
+	m.suspend()
+	m.opts.Logger.Warn("the lease of this node has run out; it leaves all work to others until the store answers", "node", int64(m.self))
 }
 
-// invite tells those nodes that something is free which have less than their
-// share.
-func (k *keeper) invite(v *view) {
-	for _, n := range v.Nodes {
-		if n.ID != k.self && v.Membership.Held(n.ID).Len() < fairShare(len(v.Nodes)) {
-			_ = k.Send(n.ID, nudge, nil) // without it, it takes until that node's next renewal
+func (m *Member) suspend() {
+	m.lease.suspended = true
+	if held := store.PartitionSet(m.held.Swap(0)); held != 0 {
+		m.changes.add(Change{Lost: held})
+	}
+}
+
+// failed notes a renewal that failed, and reports whether it was the last.
+func (m *Member) failed(ctx context.Context, err error) (ended bool) {
+	if ctx.Err() != nil {
+		return true
+	}
+	fenced := errors.Is(err, store.ErrFenced)
+	m.state.Lock()
+	m.state.failed = err
+	if fenced {
+		m.state.fenced = err
+	}
+	m.state.Unlock()
+	if fenced {
+		m.until.Store(0)
+		m.changes.add(Change{Lost: store.PartitionSet(m.held.Swap(0)), Fenced: err})
+		m.opts.Logger.Warn("this incarnation of the node was ended", "node", int64(m.self), "err", err)
+		return true
+	}
+	m.expire()
+	if over := m.now() - time.Duration(m.until.Load()); over >= m.opts.Lease && !m.lease.cutOff {
+		m.lease.cutOff = true
+		m.changes.add(Change{CutOff: true})
+	}
+	m.opts.Logger.Warn("renewing the lease failed; it is tried again", "node", int64(m.self), "err", err)
+	m.lease.due = m.now() + jitter(m.opts.Lease/10)
+	return false
+}
+
+// renewed takes over how things stand.
+func (m *Member) renewed(r *renewal) {
+	l := &m.lease
+	before := m.look.Load()
+	look := &r.membership
+	m.adjust(r)
+	m.state.Lock()
+	m.state.failed = nil
+	m.state.Unlock()
+
+	// Whoever found the lease over has read the clock before this. He is to
+	// be told that it was, even if nobody else has noticed.
+	old := time.Duration(m.until.Swap(int64(r.sent + m.opts.Lease)))
+	now := m.now()
+	if !l.suspended && now >= old {
+		m.suspend()
+	}
+	var c Change
+	if now < r.sent+m.opts.Lease {
+		c.Missed = l.suspended
+		if l.suspended {
+			m.opts.Logger.Info("the lease of this node is renewed again", "node", int64(m.self))
+		}
+		l.suspended, l.cutOff = false, false
+	}
+
+	l.releasing &^= r.released
+	l.releasing &= look.Held(m.self)
+	give := surplus(look, m.self) &^ l.releasing
+	had := store.PartitionSet(m.held.Load())
+	has := look.Held(m.self) &^ (l.releasing | give)
+	if l.suspended {
+		has = 0
+	}
+	m.look.Store(look)
+	m.held.Store(uint64(has))
+	c.Gained, c.Lost = has&^had, had&^has
+	l.releasing |= give
+	if before != nil {
+		for _, n := range before.Nodes {
+			if !lives(look, n.ID) {
+				c.Left = append(c.Left, n.ID)
+			}
 		}
 	}
+	m.setPeers(before, look)
+	if c.Gained|c.Lost != 0 || c.Missed || len(c.Left) > 0 {
+		m.changes.add(c)
+	}
+	if give != 0 {
+		l.number = m.changes.last()
+	}
+	if before == nil || r.released != 0 {
+		m.nudge()
+	}
+	l.due = m.now() + jitter(m.opts.Lease/4)
 }
 
-// fairShare is the most that each of a number of nodes is to hold.
-func fairShare(nodes int) int { return (store.PartitionCount + nodes - 1) / max(nodes, 1) }
+// setPeers tells the bus who is there.
+func (m *Member) setPeers(before, now *store.Membership) {
+	others := make([]store.NodeID, 0, len(now.Nodes))
+	for _, n := range now.Nodes {
+		if n.ID == m.self {
+			continue
+		}
+		others = append(others, n.ID)
+		if before != nil && !lives(before, n.ID) {
+			m.opts.Logger.Info("another node is there", "node", int64(m.self), "peer", int64(n.ID), "name", n.Name)
+		}
+	}
+	m.bus.Peers(others)
+}
+
+// jitter takes up to a tenth off, so that nodes do not keep step.
+func jitter(d time.Duration) time.Duration { return d - rand.N(d/10+1) }

@@ -19,8 +19,10 @@ var bounds = map[string]struct {
 }{
 	"LISTEN":              {says: "host:port", good: []string{"127.0.0.1:0", ":65535", "localhost:8080"}, bad: []string{"", "127.0.0.1", ":65536"}},
 	"DATA_DIR":            {says: "not empty", good: []string{"x"}, bad: []string{""}},
-	"STORE":               {says: "empty", good: []string{""}, bad: []string{"postgres://localhost"}},
-	"NATS":                {says: "empty", good: []string{""}, bad: []string{"nats://localhost"}},
+	"STORE":               {says: "a postgres:// URL, or empty", good: []string{"", "postgres://localhost/x"}, bad: []string{"postgres://localhost", "mysql://localhost/x", "x"}},
+	"NATS":                {says: "nats:// or tls:// URLs, or empty", good: []string{""}, bad: []string{"nats://localhost", "http://localhost"}}, // without a store
+	"NODE":                {says: "at most 64 letters, digits, dots and dashes", good: []string{"", "a-1.b", strings.Repeat("n", 64)}, bad: []string{"a b", strings.Repeat("n", 65)}},
+	"LEASE":               {says: "2s to 1m", good: []string{"2s", "1m"}, bad: []string{"1999ms", "61s"}},
 	"ADMIN_TOKEN":         {says: "printable ASCII characters without spaces", good: []string{"", "x", "!~"}, bad: []string{"a b", "é", "\t"}},
 	"HEARTBEAT_INTERVAL":  {says: "at least 1s", good: []string{"1s"}, bad: []string{"999ms"}},
 	"HEARTBEAT_TIMEOUT":   {says: "over heartbeat_interval", good: []string{"10001ms"}, bad: []string{"10s"}},

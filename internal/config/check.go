@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +21,10 @@ func (l *loader) check() {
 	c := l.cfg
 	l.checkListen(c.Listen)
 	l.require(c.DataDir != "", "data_dir", "is empty; name the directory of the store, such as ./ringback-data")
-	l.require(c.Store == "", "store", "is not supported in this build, which has the embedded store only; remove it, and set data_dir instead")
-	l.require(c.NATS == "", "nats", "is not supported in this build, which runs on one node only; remove it")
+	l.checkStore(c.Store)
+	l.checkNATS(c)
+	l.require(nodeName.MatchString(c.Node), "node", "is %q; it must be at most 64 letters, digits, dots and dashes", c.Node)
+	l.require(c.Lease >= 2*time.Second && c.Lease <= time.Minute, "lease", "is %v; it must be 2s to 1m, 10s is usual", c.Lease)
 	l.checkTimes()
 	l.require(c.Limits.RequestsPerSecond > 0, "limits.requests_per_second", "is %d; it must be at least 1", c.Limits.RequestsPerSecond)
 	l.require(c.Limits.Burst > 0, "limits.burst", "is %d; it must be at least 1", c.Limits.Burst)
@@ -61,6 +65,31 @@ func (l *loader) oneOf(key, value string, words ...string) {
 func choice(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9._-]{0,64}$`)
+
+// checkStore says nothing of the URL, which has a password in it.
+func (l *loader) checkStore(store string) {
+	const form = "write one such as postgres://ringback:PASSWORD@db.example.com/ringback, or nothing for the embedded store"
+	if store == "" {
+		return
+	}
+	u, err := url.Parse(store)
+	l.require(err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") && u.Path != "" && u.Path != "/", "store",
+		"is not the URL of a PostgreSQL database; %s", form)
+}
+
+func (l *loader) checkNATS(c *Config) {
+	if c.NATS == "" {
+		return
+	}
+	l.require(c.Store != "", "nats", "is set, but the embedded store is for one node only; set store, or remove nats")
+	for _, part := range strings.Split(c.NATS, ",") {
+		u, err := url.Parse(strings.TrimSpace(part))
+		l.require(err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Host != "", "nats",
+			"holds what is not the URL of a NATS server; write one such as nats://nats.example.com:4222, several with commas between")
+	}
 }
 
 func (l *loader) checkListen(listen string) {

@@ -31,11 +31,23 @@ type Config struct {
 	// It need not exist; keep it on a local disk.
 	DataDir string `yaml:"data_dir" bounds:"not empty"`
 
-	// Store is reserved for other stores than the embedded one.
-	Store string `yaml:"store" bounds:"empty"`
+	// Store is the URL of a PostgreSQL database, instead of the embedded store.
+	// Several nodes can share it. The schema is made and kept up to date at the
+	// start; data_dir is not used then. See scaling.md.
+	Store string `yaml:"store" bounds:"a postgres:// URL, or empty"`
 
-	// NATS is reserved for several nodes that share a store.
-	NATS string `yaml:"nats" bounds:"empty"`
+	// NATS are the URLs of the NATS servers through which nodes that share a
+	// store reach each other, separated by commas. It needs store, and all nodes
+	// the same. Empty: there is one node only.
+	NATS string `yaml:"nats" bounds:"nats:// or tls:// URLs, or empty"`
+
+	// Node is the name of this node among those that share a store. No two may
+	// have the same. Empty: the name of the machine.
+	Node string `yaml:"node" bounds:"at most 64 letters, digits, dots and dashes"`
+
+	// Lease is how long a node that gives no sign of life keeps its part of the
+	// work. After that others take it over. All nodes need the same.
+	Lease time.Duration `yaml:"lease" bounds:"2s to 1m"`
 
 	// AdminToken is what requests to the admin API must carry, and what signs in
 	// to the console. Requests carry it as a bearer token. Empty: both are off.
@@ -208,6 +220,7 @@ func Default() *Config {
 	return &Config{
 		Listen:            "127.0.0.1:8080",
 		DataDir:           "./ringback-data",
+		Lease:             10 * time.Second,
 		HeartbeatInterval: 10 * time.Second,
 		HeartbeatTimeout:  35 * time.Second,
 		AbsenceTimeout:    2 * time.Minute,

@@ -88,6 +88,10 @@ func changed() *Config {
 	return &Config{
 		Listen:            "[::]:443",
 		DataDir:           "/var/lib/ringback",
+		Store:             "postgres://ringback:secret@db.example.com/ringback?sslmode=require",
+		NATS:              "nats://one.example.com:4222,tls://two.example.com",
+		Node:              "eu-1",
+		Lease:             4 * time.Second,
 		AdminToken:        "wall-clock",
 		HeartbeatInterval: 5 * time.Second,
 		HeartbeatTimeout:  16 * time.Second,
@@ -139,8 +143,8 @@ func TestMistakes(t *testing.T) {
 	want := []string{
 		`:1: listen: "localhost" is not host:port; write one such as 127.0.0.1:8080, or :8080 for all addresses`,
 		`:2: data_dir: has no value; give it one or remove the line`,
-		`:3: store: is not supported in this build, which has the embedded store only; remove it, and set data_dir instead`,
-		`:4: nats: is not supported in this build, which runs on one node only; remove it`,
+		`:3: store: is not the URL of a PostgreSQL database; write one such as postgres://ringback:PASSWORD@db.example.com/ringback, or nothing for the embedded store`,
+		`:4: nats: holds what is not the URL of a NATS server; write one such as nats://nats.example.com:4222, several with commas between`,
 		`:5: heartbeat_interval: is 500ms; it must be at least 1s`,
 		`:6: heartbeat_timeout: "35" has no unit; write 35s, 35m or 35h`,
 		`:7: absence_timeout: is 0s; it must be longer than 0`,

@@ -187,15 +187,3 @@ type foundUser struct {
 	App uint32
 	adminapi.User
 }
-
-// try says where the phones are.
-func (v *visit) try() error {
-	apps, err := adminclient.Collect(v.api.Apps(v.r.Context()))
-	if err != nil {
-		return err
-	}
-	return v.show(http.StatusOK, "try", page{Title: "Try it", Section: "try", Data: struct {
-		Phones bool
-		Apps   []adminapi.App
-	}{v.Phones, apps}})
-}

@@ -30,6 +30,7 @@ type chart struct {
 	Lines     []line
 	Top       string // the value at the upper edge
 	From, To  int64  // Unix milliseconds
+	Day       bool   // it is longer than some hours
 	Empty     bool   // there is nothing to see
 	SVG       template.HTML
 }
@@ -57,7 +58,7 @@ func (a axis) title(i int) string {
 
 // newChart begins a chart. Format writes values.
 func newChart(id, title string, a axis, top float64, format func(float64) string, lines []line) chart {
-	c := chart{ID: id, Title: title, Lines: lines, From: a.from, To: a.to(), Top: format(top), Empty: true}
+	c := chart{ID: id, Title: title, Lines: lines, From: a.from, To: a.to(), Top: format(top), Day: a.to()-a.from > (12 * time.Hour).Milliseconds(), Empty: true}
 	for _, l := range lines {
 		for _, v := range l.Value {
 			if v > 0 {

@@ -30,7 +30,7 @@ type Options struct {
 	// API is what the console shows and changes things by. If it is open, so
 	// is the console: nobody signs in.
 	API *adminapi.API
-	// Phones says that the page with two phones is at /.
+	// Phones says that the page of dev is at /.
 	Phones bool
 	Logger *slog.Logger
 }
@@ -54,6 +54,7 @@ func New(o Options) *Console {
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.hubs = map[bool]*hub{false: newHub(c, false), true: newHub(c, true)}
 	c.mux.HandleFunc("GET "+Path+"/static/{file}", serveStatic)
+	c.mux.HandleFunc("GET "+Path+"/phones/{version}/{file}", servePhones)
 	c.mux.HandleFunc("GET "+Path+"/sign-in", c.signInPage)
 	c.mux.HandleFunc("POST "+Path+"/sign-in", c.signIn)
 	c.mux.HandleFunc("POST "+Path+"/theme", setTheme)
@@ -62,6 +63,8 @@ func New(o Options) *Console {
 		"GET /live":                            (*visit).live,
 		"GET /go":                              (*visit).jump,
 		"GET /try":                             (*visit).try,
+		"GET /try/phone":                       (*visit).phone,
+		"POST /try/token":                      (*visit).mintToken,
 		"GET /calls":                           (*visit).calls,
 		"GET /calls/{call}":                    (*visit).call,
 		"POST /calls/{call}/redeliver":         (*visit).redeliverCall,

@@ -38,6 +38,7 @@ var functions = template.FuncMap{
 	"tone":     tone,
 	"callees":  callees,
 	"hm":       func(ms int64) template.HTML { return timeElement(ms, "hm", "15:04") },
+	"dayhm":    func(ms int64) template.HTML { return timeElement(ms, "dayhm", "Mon 15:04") },
 	"whentext": whenText,
 	"either":   func(list ...string) []string { return list },
 	"outcomes": func() []string { return outcomes },

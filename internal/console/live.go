@@ -40,12 +40,14 @@ type hub struct {
 	parts    []part
 	changed  chan struct{} // closed and replaced at each look
 
-	activity int64 // at the latest look, of the goroutine only
-	live     []adminapi.Call
+	// Of the goroutine only: the activity at the latest look, and at the one
+	// before.
+	activity, before int64
+	live             []adminapi.Call
 }
 
 func newHub(c *Console, day bool) *hub {
-	return &hub{api: c.client(""), c: c, day: day, changed: make(chan struct{}), activity: -1}
+	return &hub{api: c.client(""), c: c, day: day, changed: make(chan struct{}), activity: -1, before: -1}
 }
 
 // join begins to watch.
@@ -122,6 +124,7 @@ func (h *hub) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.before = h.activity
 	if o.Activity != h.activity {
 		live, err := h.api.CallsPage(ctx, adminclient.CallQuery{State: "live"}, adminclient.Place{Limit: liveShown})
 		if err != nil {
@@ -130,7 +133,9 @@ func (h *hub) look(ctx context.Context) error {
 		h.live, h.activity = live.Items, o.Activity
 	}
 	view := newOverviewView(o, h.day, h.live)
-	fresh := []part{{name: "changed", text: fmt.Sprint(o.Activity)}}
+	// What is counted is durable a moment later only, so who was told of it is
+	// told once more at the next look.
+	fresh := []part{{name: "changed", text: fmt.Sprint(h.before, o.Activity)}}
 	for _, name := range []string{"tiles", "charts", "trouble", "ringing"} {
 		text, err := fragment("overview", name, view)
 		if err != nil {

@@ -128,7 +128,7 @@ func (t *totals) tiles(o *adminapi.Overview) []tile {
 	}
 	if o.Now.OldestPendingMS != 0 {
 		age := time.Duration(o.AtMS-o.Now.OldestPendingMS) * time.Millisecond
-		backlog.Note = "the oldest for " + span(age)
+		backlog.Note = "oldest: " + span(age)
 		if age > time.Minute {
 			backlog.Tone = "warn"
 		}
@@ -142,7 +142,7 @@ func (t *totals) tiles(o *adminapi.Overview) []tile {
 	}
 	latency := tile{ID: "latency", Name: "Callback latency", Value: "–", Note: "no callback yet"}
 	if t.latest > 0 {
-		latency.Value, latency.Note = milliseconds(t.latest), "95 of 100 are as fast"
+		latency.Value, latency.Note = milliseconds(t.latest), "in 95 of 100"
 	}
 	return []tile{
 		{ID: "live", Name: "Live calls", Value: grouped(o.Now.LiveCalls), Note: grouped(t.created) + " began", Link: Path + "/calls?state=live"},

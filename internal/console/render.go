@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ringback/ringback/internal/adminclient"
+	"github.com/ringback/ringback/internal/demo/static"
 )
 
 //go:embed templates static
@@ -31,19 +32,21 @@ var contentTypes = map[string]string{
 	".txt": "text/plain; charset=utf-8",
 }
 
-// version changes when a static file does, and is part of their URLs.
+// version changes when an embedded file does, and is part of their URLs.
 var version = func() string {
 	sum := sha256.New()
-	err := fs.WalkDir(files, "static", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	for _, list := range []fs.FS{files, static.Files} {
+		err := fs.WalkDir(list, ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := fs.ReadFile(list, name)
+			sum.Write(data)
 			return err
+		})
+		if err != nil {
+			panic("console: " + err.Error()) // the files are in the program
 		}
-		data, err := files.ReadFile(name)
-		sum.Write(data)
-		return err
-	})
-	if err != nil {
-		panic("console: " + err.Error()) // the files are in the program
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:6])
 }()
@@ -56,11 +59,25 @@ func serveStatic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", kind)
+	keep(w, r.URL.Query().Get("v"))
+	http.ServeFileFS(w, r, files, "static/"+name)
+}
+
+// keep says for how long a browser may keep a file of a version.
+func keep(w http.ResponseWriter, asked string) {
 	w.Header().Set("Cache-Control", "no-cache")
-	if r.URL.Query().Get("v") == version {
+	if asked == version {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	http.ServeFileFS(w, r, files, "static/"+name)
+}
+
+// phonesPath is where the program of the phones is. The version is part of the
+// path, so that the parts that it imports are of the same one.
+var phonesPath = Path + "/phones/" + version
+
+func servePhones(w http.ResponseWriter, r *http.Request) {
+	keep(w, r.PathValue("version"))
+	static.ServeAsset(w, r, static.Files, r.PathValue("file"))
 }
 
 // templates are the pages by name, each with the layout and the parts.

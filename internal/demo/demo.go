@@ -12,7 +12,6 @@
 package demo
 
 import (
-	"embed"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,19 +20,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/ringback/ringback/examples/webrtc"
+	"github.com/ringback/ringback/internal/demo/static"
 )
-
-// static holds the web SDK too, as the file that its build gives.
-//
-//go:generate cp ../../sdk/web/dist/ringback.js static/ringback.js
-//go:embed static
-var static embed.FS
 
 // maxRequest bounds the body of a request from the page, in bytes.
 const maxRequest = 1 << 10
@@ -46,14 +39,6 @@ const maxUserID = 32
 const contentSecurityPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const htmlType = "text/html; charset=utf-8"
-
-// contentTypes are the types of the embedded files that are no pages. The table of the system
-// is not asked: some have another idea of .js, which a browser then refuses.
-var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
-}
 
 // Options says for which app the page is. AppID, AppSecret and Token are
 // required.
@@ -124,12 +109,12 @@ func New(o Options) *Demo {
 		receiver: newReceiver(inbox.announceMode),
 		closed:   make(chan struct{}),
 	}
-	d.mux.HandleFunc("GET /{$}", serveFile(static, "static/index.html", htmlType))
-	d.mux.HandleFunc("GET /phone", serveFile(static, "static/phone.html", htmlType))
-	d.mux.HandleFunc("GET /demo/{asset}", serveAssets(static, "static/"))
+	d.mux.HandleFunc("GET /{$}", serveFile(static.Files, "index.html", htmlType))
+	d.mux.HandleFunc("GET /phone", serveFile(static.Files, "phone.html", htmlType))
+	d.mux.HandleFunc("GET /demo/{asset}", serveAssets(static.Files))
 	d.mux.HandleFunc("GET /examples/webrtc/{$}", serveFile(webrtc.Files, "index.html", htmlType))
-	d.mux.HandleFunc("GET /examples/webrtc/{asset}", serveAssets(webrtc.Files, ""))
-	d.mux.HandleFunc("GET /examples/webrtc/ringback.js", serveFile(static, "static/ringback.js", contentTypes[".js"]))
+	d.mux.HandleFunc("GET /examples/webrtc/{asset}", serveAssets(webrtc.Files))
+	d.mux.HandleFunc("GET /examples/webrtc/ringback.js", serveFile(static.Files, "ringback.js", "text/javascript; charset=utf-8"))
 	d.mux.HandleFunc("GET /demo/config.json", d.serveConfig)
 	d.mux.HandleFunc("POST /demo/secret", d.serveSecret)
 	d.mux.HandleFunc("POST /demo/token", d.serveToken)
@@ -189,17 +174,9 @@ func serveFile(files fs.FS, name, contentType string) http.HandlerFunc {
 }
 
 // serveAssets answers with the files of a directory, pages apart, for a
-// pattern with {asset} at its end. dir is empty or ends in a slash.
-func serveAssets(files fs.FS, dir string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("asset")
-		ct, ok := contentTypes[path.Ext(name)]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		serveFile(files, dir+name, ct)(w, r)
-	}
+// pattern with {asset} at its end.
+func serveAssets(files fs.FS) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { static.ServeAsset(w, r, files, r.PathValue("asset")) }
 }
 
 func (d *Demo) serveConfig(w http.ResponseWriter, _ *http.Request) {

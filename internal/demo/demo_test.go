@@ -89,7 +89,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("GET %s has Content-Security-Policy %q", path, csp)
 		}
 	}
-	for _, path := range []string{"/index.html", "/demo/", "/demo/index.html", "/demo/missing.js", "/demo/..%2fdemo.go", "/other", "/examples/", "/examples/webrtc/webrtc.go", "/examples/webrtc/main.css", "/examples/webrtc/x/main.js"} {
+	for _, path := range []string{"/index.html", "/demo/", "/demo/index.html", "/demo/static.go", "/demo/missing.js", "/demo/..%2fdemo.go", "/other", "/examples/", "/examples/webrtc/webrtc.go", "/examples/webrtc/main.css", "/examples/webrtc/x/main.js"} {
 		if status, _, _ := do(t, "GET", srv.URL+path, ""); status != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", path, status)
 		}
@@ -103,7 +103,7 @@ func TestSDKIsTheBuiltOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status, _, body := do(t, "GET", start(t).URL+"/demo/ringback.js", ""); status != http.StatusOK || body != string(want) {
-		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo and commit it", status)
+		t.Errorf("the page's ringback.js (status %d) is not sdk/web/dist/ringback.js: run go generate ./internal/demo/static and commit it", status)
 	}
 }
 

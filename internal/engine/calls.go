@@ -31,12 +31,19 @@ type entry struct {
 	rec  store.CallRecord // durable but for soft transitions
 	gone bool             // no longer in Engine.calls: look the call up again
 
-	soft    []call.Command // led to soft transitions that are not written
+	soft    []softCommand  // led to soft transitions that are not written
 	unsaved []*store.Event // their events
 	saver   *time.Timer
 	due     *time.Timer
 
 	remote // with other nodes
+}
+
+// softCommand is a command and the soft event that it caused.
+type softCommand struct {
+	call.Command
+	event  call.Event
+	before *call.Call
 }
 
 func (c *entry) stopTimers() {
@@ -142,6 +149,9 @@ func (e *Engine) drop(c *entry, id call.ID) {
 	if e.calls[id] == c {
 		delete(e.calls, id)
 	}
+	if e.Peers != nil {
+		e.past.add(id)
+	}
 	e.mu.Unlock()
 }
 
@@ -161,7 +171,7 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 		ack(res)
 		e.announce(t)
 		if e.Peers != nil {
-			e.spread(c, news{Event: &event{t.Event}, Soft: true}, nil)
+			e.spread(c, news{Events: []event{wrap(t.Event)}, Soft: true}, nil)
 		}
 		return nil
 	}
@@ -173,7 +183,7 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 func (e *Engine) keepSoft(c *entry, t Transition, cmd call.Command) {
 	c.rec.Call = t.After
 	c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
-	c.soft = append(c.soft, cmd)
+	c.soft = append(c.soft, softCommand{cmd, t.Event, t.Before})
 	if len(c.soft) == 1 {
 		c.saver = e.after(softDelay, func() {
 			c.mu.Lock()
@@ -217,9 +227,10 @@ func (e *Engine) commit(ctx context.Context, c *entry, t Transition, request *st
 	if t.Before != nil {
 		commit.Prior = t.Before.Version
 	}
-	prior := c.rec.CommitID
+	var n news
 	if e.Peers != nil {
-		commit.PriorCommit, commit.Find = prior, t.Before == nil
+		n = tidings(c, t)
+		commit.PriorCommit, commit.Find = n.Prior, t.Before == nil
 	}
 	if err := e.settle(ctx, c, &commit); err != nil {
 		return err
@@ -242,7 +253,7 @@ func (e *Engine) commit(ctx context.Context, c *entry, t Transition, request *st
 		e.announce(t)
 	}
 	if e.Peers != nil {
-		e.spread(c, tidings(t, prior), events)
+		e.spread(c, n, events)
 	}
 	e.Callbacks.HandOff(events)
 	return nil

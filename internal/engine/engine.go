@@ -127,7 +127,8 @@ type Engine struct {
 
 	inbox [inboxes]chan *letter // of other nodes' messages; nil without them
 	late  chan struct{}         // asks for a look at everything that is stored
-	began call.Instant          // when the engine started
+	past  past
+	began call.Instant // when the engine started
 }
 
 // complainEvery is the least time, in seconds, between two errors of logRetry.

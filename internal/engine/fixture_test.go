@@ -190,6 +190,8 @@ type notes struct {
 	mu    sync.Mutex
 	lines []string
 	told  []Transition
+	shown map[call.ID]*call.Call // as devices were last told
+	back  []string               // versions that went back
 }
 
 func (n *notes) add(format string, args ...any) {
@@ -218,6 +220,17 @@ func (n *notes) Tell(t Transition) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.told = append(n.told, t)
+	n.show(t.After)
+}
+
+func (n *notes) show(c *call.Call) {
+	if n.shown == nil {
+		n.shown = make(map[call.ID]*call.Call)
+	}
+	if last := n.shown[c.ID]; last != nil && last.Version > c.Version {
+		n.back = append(n.back, fmt.Sprintf("call %s went from version %d to %d", c.ID, last.Version, c.Version))
+	}
+	n.shown[c.ID] = c
 }
 
 func (n *notes) CatchUp(before, after *call.Call) {
@@ -226,6 +239,9 @@ func (n *notes) CatchUp(before, after *call.Call) {
 		from = before.Version
 	}
 	n.add("catch up v%d-v%d", from, after.Version)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.show(after)
 }
 
 func (n *notes) Wake(app uint32) { n.add("wake %d", app) }

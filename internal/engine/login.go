@@ -100,7 +100,7 @@ func (e *Engine) compared(version int64) int64 {
 // resume takes a session back if it is one of the user's. A session that is
 // not yet offline goes on as if nothing had happened.
 func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error) {
-	if e.resumeHere(key, in) {
+	if e.Peers == nil && e.resumeHere(key, in) {
 		return true, nil
 	}
 	for range maxConflicts {
@@ -113,6 +113,10 @@ func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error
 			return false, nil
 		}
 		old := known[i]
+		// That it is still here, only the store knows.
+		if e.Peers != nil && old.Node == e.Peers.Self() && old.OfflineAt == 0 && e.resumeHere(key, in) {
+			return true, nil
+		}
 		s := &session{Session: old, name: in.Name, device: in.Device, version: version + 1}
 		s.OfflineAt, s.Node = 0, e.self()
 		commit := &store.SessionCommit{
@@ -138,11 +142,7 @@ func (e *Engine) resume(ctx context.Context, key userKey, in Login) (bool, error
 }
 
 // resumeHere takes a session back that this node has and that is not offline.
-// While others cannot be reached only the store knows whether it still has it.
 func (e *Engine) resumeHere(key userKey, in Login) bool {
-	if e.Peers != nil && !e.Peers.Connected() {
-		return false
-	}
 	e.mu.Lock()
 	s := e.find(key, in.Resume)
 	if s == nil {

@@ -12,10 +12,16 @@ import (
 // askLimit is the time that another node has to answer.
 const askLimit = time.Second
 
+// newsLimit is how old news may be. What was stuck in a network that lost
+// everything for a while says what was true before, and may ring devices whose
+// call is over: the store knows better.
+const newsLimit = time.Second
+
 // message is what engines of different nodes tell each other; one of its
 // fields is set. Nodes of neighbouring versions read each other's: what one
 // does not know it passes over, and looks into the store.
 type message struct {
+	At        call.Instant   `json:"t"` // when it was sent, by the store's clock
 	News      *news          `json:"n,omitempty"`
 	HandOff   []*store.Event `json:"h,omitempty"` // of no call
 	Session   *sessionNews   `json:"s,omitempty"`
@@ -23,18 +29,22 @@ type message struct {
 	Connected *question      `json:"c,omitempty"`
 }
 
-// news is a transition of a call, with the call after it. Without an event it
-// is only what is stored by now.
+// news is what one commit has written of a call: events, of which the call is
+// the fold. Whoever has the call as it was before knows how it is now; anybody
+// else reads it. Without a commit of its own it is a soft transition.
 type news struct {
-	Call   []byte `json:"c"` // see store.EncodeCall
-	Commit uint64 `json:"i"` // that wrote it; of a soft transition, that before it
-	Prior  uint64 `json:"p"` // the commit before; 0: the call is new
-	Event  *event `json:"e,omitempty"`
-	Soft   bool   `json:"s,omitempty"`
+	Call    call.ID `json:"c"`
+	Version int64   `json:"v"` // after it
+	Commit  uint64  `json:"i"` // that wrote it; of a soft transition, that before it
+	Prior   uint64  `json:"p"` // the commit before; 0: the call is new, or look for yourself
+	Events  []event `json:"e,omitempty"`
+	Soft    bool    `json:"s,omitempty"`
+	// Sequences of the call's deliveries; see store.CallRecord.
+	Sequences map[store.EndpointID]int `json:"q,omitempty"`
 	// Nodes have devices of the call's users, the sender first.
-	Nodes  []store.NodeID `json:"n,omitempty"`
-	Events []*store.Event `json:"d,omitempty"` // for the node that delivers them
-	Passed bool           `json:"f,omitempty"` // by a node that had held the partition
+	Nodes   []store.NodeID `json:"n,omitempty"`
+	Deliver []*store.Event `json:"d,omitempty"` // for the node that delivers them
+	Passed  bool           `json:"f,omitempty"` // by a node that had held the partition
 }
 
 // sessionNews says that a session is no longer that of the receiving node.
@@ -60,79 +70,84 @@ type question struct {
 	Sessions []call.SessionID `json:"s"`
 }
 
-// event is a call.Event with its kind.
-type event struct{ call.Event }
-
-// kinds are the events by their names on the bus.
-var kinds = map[string]func(data []byte) (call.Event, error){
-	"created": read[call.CallCreated], "received": read[call.InvitationReceived], "unconfirmed": read[call.InvitationsUnconfirmed],
-	"accepted": read[call.CallAccepted], "rejected": read[call.CallRejected], "cancelled": read[call.InvitationsCancelled],
-	"timed_out": read[call.InvitationsTimedOut], "invited": read[call.UsersInvited], "joined": read[call.UserJoined],
-	"quit": read[call.UserQuit], "ended": read[call.CallEnded],
+// event is a call.Event: the one field that is set. All nil is one of a later
+// version.
+type event struct {
+	Created     *call.CallCreated            `json:"created,omitempty"`
+	Received    *call.InvitationReceived     `json:"received,omitempty"`
+	Unconfirmed *call.InvitationsUnconfirmed `json:"unconfirmed,omitempty"`
+	Accepted    *call.CallAccepted           `json:"accepted,omitempty"`
+	Rejected    *call.CallRejected           `json:"rejected,omitempty"`
+	Cancelled   *call.InvitationsCancelled   `json:"cancelled,omitempty"`
+	TimedOut    *call.InvitationsTimedOut    `json:"timed_out,omitempty"`
+	Invited     *call.UsersInvited           `json:"invited,omitempty"`
+	Joined      *call.UserJoined             `json:"joined,omitempty"`
+	Quit        *call.UserQuit               `json:"quit,omitempty"`
+	Ended       *call.CallEnded              `json:"ended,omitempty"`
 }
 
-func read[E call.Event](data []byte) (call.Event, error) {
-	var e E
-	err := json.Unmarshal(data, &e)
-	return e, err
-}
-
-func kindOf(e call.Event) string {
-	switch e.(type) {
+func wrap(e call.Event) event {
+	switch e := e.(type) {
 	case call.CallCreated:
-		return "created"
+		return event{Created: &e}
 	case call.InvitationReceived:
-		return "received"
+		return event{Received: &e}
 	case call.InvitationsUnconfirmed:
-		return "unconfirmed"
+		return event{Unconfirmed: &e}
 	case call.CallAccepted:
-		return "accepted"
+		return event{Accepted: &e}
 	case call.CallRejected:
-		return "rejected"
+		return event{Rejected: &e}
 	case call.InvitationsCancelled:
-		return "cancelled"
+		return event{Cancelled: &e}
 	case call.InvitationsTimedOut:
-		return "timed_out"
+		return event{TimedOut: &e}
 	case call.UsersInvited:
-		return "invited"
+		return event{Invited: &e}
 	case call.UserJoined:
-		return "joined"
+		return event{Joined: &e}
 	case call.UserQuit:
-		return "quit"
+		return event{Quit: &e}
 	case call.CallEnded:
-		return "ended"
+		return event{Ended: &e}
 	}
 	panic(fmt.Sprintf("engine: unknown event %T", e))
 }
 
-type eventDoc struct {
-	Kind string          `json:"k"`
-	Body json.RawMessage `json:"b"`
+// unwrap gives the event; nil when it is of a kind that this version does not
+// know.
+func (e *event) unwrap() call.Event {
+	switch {
+	case e.Created != nil:
+		return *e.Created
+	case e.Received != nil:
+		return *e.Received
+	case e.Unconfirmed != nil:
+		return *e.Unconfirmed
+	case e.Accepted != nil:
+		return *e.Accepted
+	case e.Rejected != nil:
+		return *e.Rejected
+	case e.Cancelled != nil:
+		return *e.Cancelled
+	case e.TimedOut != nil:
+		return *e.TimedOut
+	case e.Invited != nil:
+		return *e.Invited
+	case e.Joined != nil:
+		return *e.Joined
+	case e.Quit != nil:
+		return *e.Quit
+	case e.Ended != nil:
+		return *e.Ended
+	}
+	return nil
 }
 
-// MarshalJSON writes the kind beside the event.
-func (e event) MarshalJSON() ([]byte, error) {
-	body, err := json.Marshal(e.Event)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(eventDoc{kindOf(e.Event), body})
-}
-
-// UnmarshalJSON leaves the event nil when it does not know the kind, as one
-// of a later version.
-func (e *event) UnmarshalJSON(data []byte) error {
-	var doc eventDoc
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return err
-	}
-	known := kinds[doc.Kind]
-	if known == nil {
-		return nil
-	}
-	var err error
-	e.Event, err = known(doc.Body)
-	return err
+// letterOf gives a message as it is sent.
+func (e *Engine) letterOf(m message) []byte {
+	m.At = e.now()
+	return encode(m)
 }
 
 func encode(v any) []byte {

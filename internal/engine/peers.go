@@ -29,8 +29,6 @@ type Peers interface {
 	Send(to store.NodeID, data []byte)
 	// Ask has another node's engine Answer.
 	Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error)
-	// Connected reports whether others can be reached.
-	Connected() bool
 	// LostSessions: see store.Nodes.
 	LostSessions(ctx context.Context, before call.Instant, after store.Session, limit int) ([]store.Session, error)
 }
@@ -122,12 +120,11 @@ func (e *Engine) addHolders(c *entry, open []store.Session) {
 }
 
 // spread tells other nodes what happened to a call that is held. Only the
-// node that holds the call gets the events, which are deliveries to make.
-func (e *Engine) spread(c *entry, n news, events []*store.Event) {
+// node that holds the call gets what is to be delivered.
+func (e *Engine) spread(c *entry, n news, deliver []*store.Event) {
 	e.hear(c)
 	n.Nodes = append([]store.NodeID{e.Peers.Self()}, c.audience.nodes...)
-	n.Call = store.EncodeCall(&c.rec)
-	n.Commit = c.rec.CommitID
+	n.Call, n.Version, n.Commit, n.Sequences = c.rec.Call.ID, c.rec.Call.Version, c.rec.CommitID, c.rec.Sequences
 	holder := e.Peers.Holder(store.PartitionOf(c.rec.Call.ID))
 	var plain []byte
 	for _, node := range c.audience.nodes {
@@ -135,13 +132,13 @@ func (e *Engine) spread(c *entry, n news, events []*store.Event) {
 			continue
 		}
 		if plain == nil {
-			plain = encode(&message{News: &n})
+			plain = e.letterOf(message{News: &n})
 		}
 		e.Peers.Send(node, plain)
 	}
 	if holder != 0 && holder != e.Peers.Self() {
-		n.Events = events
-		e.Peers.Send(holder, encode(&message{News: &n}))
+		n.Deliver = deliver
+		e.Peers.Send(holder, e.letterOf(message{News: &n}))
 	}
 }
 
@@ -163,7 +160,7 @@ func (e *Engine) HandOff(events []*store.Event) {
 		}
 	}
 	for holder, list := range others {
-		e.Peers.Send(holder, encode(&message{HandOff: list}))
+		e.Peers.Send(holder, e.letterOf(message{HandOff: list}))
 	}
 }
 
@@ -205,7 +202,7 @@ func (e *Engine) askConnected(ctx context.Context, node store.NodeID, app uint32
 		q.Users = append(q.Users, s.User)
 		q.Sessions = append(q.Sessions, s.ID)
 	}
-	reply, err := e.Peers.Ask(ctx, node, encode(&message{Connected: &q}))
+	reply, err := e.Peers.Ask(ctx, node, e.letterOf(message{Connected: &q}))
 	var ids []call.SessionID
 	if err == nil {
 		err = decode(reply, &ids)

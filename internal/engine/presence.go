@@ -136,6 +136,11 @@ func (e *Engine) enter(s *session) {
 	}
 	p.remove(s.ID)
 	p.sessions = append(p.sessions, s)
+	for id := range e.byUser[key] {
+		if c := e.calls[id]; c != nil {
+			c.touched.Store(false)
+		}
+	}
 }
 
 // leave takes sessions out of presence and gives them. It reports whether the
@@ -355,7 +360,7 @@ func (e *Engine) tellHolder(s store.Session, version int64, kick string) {
 	if e.Peers == nil || s.Node == 0 || s.Node == e.Peers.Self() || s.OfflineAt != 0 || !e.Peers.Alive(s.Node) {
 		return
 	}
-	e.Peers.Send(s.Node, encode(&message{Session: &sessionNews{App: s.App, User: s.User, ID: s.ID, Version: version, Kick: kick}}))
+	e.Peers.Send(s.Node, e.letterOf(message{Session: &sessionNews{App: s.App, User: s.User, ID: s.ID, Version: version, Kick: kick}}))
 }
 
 // left carries out what follows when a user has no session left that is not
@@ -403,7 +408,7 @@ func (e *Engine) leftAll(key userKey) {
 		if holder == e.Peers.Self() {
 			e.awaitAbsence(key)
 		} else if holder != 0 {
-			e.Peers.Send(holder, encode(&message{Gone: &gone{App: key.app, User: key.user}}))
+			e.Peers.Send(holder, e.letterOf(message{Gone: &gone{App: key.app, User: key.user}}))
 		}
 	}
 }

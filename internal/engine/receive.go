@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
@@ -54,15 +55,11 @@ func (e *Engine) Receive(from store.NodeID, data []byte) {
 	}
 	at := uint64(0)
 	switch {
+	case l.News != nil && e.now()-l.At > call.Instant(newsLimit.Milliseconds()):
+		e.Resync()
+		return
 	case l.News != nil:
-		c, sequences, err := store.DecodeCall(l.News.Call)
-		if err != nil || c.ID == 0 {
-			e.Logger.Warn("a call that another node tells of cannot be read", "node", int64(from), "error", err)
-			e.Resync()
-			return
-		}
-		l.rec = store.CallRecord{Call: c, CommitID: l.News.Commit, Sequences: sequences}
-		at = uint64(c.ID) / store.PartitionCount
+		at = uint64(l.News.Call) / store.PartitionCount
 	case l.Session != nil:
 		at = uint64(len(l.Session.User)) // any, but the same for one user
 	}
@@ -92,16 +89,16 @@ func (e *Engine) open(l *letter) {
 // partition until lately.
 func (e *Engine) pass(l *letter) {
 	n := l.News
-	if len(n.Events) == 0 || n.Passed || e.holds(l.rec.Call.ID) {
+	if len(n.Deliver) == 0 || n.Passed || e.holds(n.Call) {
 		return
 	}
-	holder := e.Peers.Holder(store.PartitionOf(l.rec.Call.ID))
+	holder := e.Peers.Holder(store.PartitionOf(n.Call))
 	if holder == 0 || holder == e.Peers.Self() || holder == l.from {
 		return
 	}
 	again := *n
 	again.Passed = true
-	e.Peers.Send(holder, encode(&message{News: &again}))
+	e.Peers.Send(holder, e.letterOf(message{News: &again}))
 }
 
 // Answer answers another node's engine.
@@ -173,7 +170,10 @@ func (e *Engine) eachLive(parts store.PartitionSet, do func(*store.CallRecord)) 
 
 // adoptRemote takes over a live call as it was found in the store.
 func (e *Engine) adoptRemote(rec *store.CallRecord, announce bool) {
-	if !e.minds(rec.Call) {
+	e.mu.Lock()
+	known := e.calls[rec.Call.ID] != nil
+	e.mu.Unlock()
+	if !known && !e.minds(rec.Call) {
 		return
 	}
 	c, err := e.take(e.ctx, rec.Call.ID)
@@ -229,6 +229,9 @@ func (e *Engine) look() {
 // resync catches up with every live call that concerns this node, and with
 // those that it believes to live.
 func (e *Engine) resync() error {
+	if err := e.checkSessions(); err != nil {
+		return err
+	}
 	before := e.inMemory(store.AllPartitions)
 	seen := make(map[call.ID]bool)
 	err := e.eachLive(store.AllPartitions, func(rec *store.CallRecord) {
@@ -245,6 +248,76 @@ func (e *Engine) resync() error {
 		}
 		e.release(c)
 	}
+	return nil
+}
+
+// checkSessions lets go of sessions that other nodes have by now.
+func (e *Engine) checkSessions() error {
+	byApp := make(map[uint32][]call.UserID)
+	e.mu.Lock()
+	for key := range e.users {
+		byApp[key.app] = append(byApp[key.app], key.user)
+	}
+	e.mu.Unlock()
+	for app, users := range byApp {
+		for part := range slices.Chunk(users, loadPage) {
+			if err := e.checkSessionsOf(app, part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) checkSessionsOf(app uint32, users []call.UserID) error {
+	type place struct {
+		user call.UserID
+		id   call.SessionID
+	}
+	here := make(map[place]*session)
+	e.mu.Lock()
+	for _, user := range users {
+		if p := e.users[userKey{app, user}]; p != nil {
+			for _, s := range p.sessions {
+				here[place{user, s.ID}] = s
+			}
+		}
+	}
+	e.mu.Unlock()
+	open, err := e.Store.OpenSessionsOf(e.ctx, app, users)
+	if err != nil {
+		return err
+	}
+	for i := range open {
+		if open[i].Node == e.Peers.Self() {
+			delete(here, place{open[i].User, open[i].ID})
+		}
+	}
+	for at := range here {
+		if err := e.checkSession(userKey{app, at.user}, at.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSession lets go of a session that is no longer here.
+func (e *Engine) checkSession(key userKey, id call.SessionID) error {
+	unlock := e.lockUser(key)
+	defer unlock()
+	stored, _, err := e.Store.SessionsOf(e.ctx, key.app, key.user)
+	if err != nil {
+		return err
+	}
+	for i := range stored {
+		if s := &stored[i]; s.ID == id && s.Node == e.Peers.Self() && s.OfflineAt == 0 {
+			return nil
+		} else if s.ID == id {
+			e.letGo(key, "", id)
+			return nil
+		}
+	}
+	e.letGo(key, newerLogin, id)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
@@ -23,10 +24,19 @@ type remote struct {
 	told     *call.Call // what devices here were told, when it is not rec.Call
 	audience audience
 	// touched says that other nodes know, or learn with their next commit,
-	// that devices of this one are to be told.
-	touched bool
+	// that devices of this one are to be told. It ends when another session
+	// comes here, for whoever looked before that may not know of it.
+	touched atomic.Bool
 	early   []*letter // wait for what belongs before them
 	gap     *time.Timer
+}
+
+// durable is the call as it is stored.
+func (c *entry) durable() *call.Call {
+	if len(c.soft) > 0 {
+		return c.soft[0].before
+	}
+	return c.rec.Call
 }
 
 // shown is the call as devices here know it.
@@ -37,11 +47,14 @@ func (c *entry) shown() *call.Call {
 	return c.rec.Call
 }
 
-// tidings is what other nodes are told of a transition that is committed.
-func tidings(t Transition, prior uint64) news {
-	n := news{Prior: prior}
+// tidings is what other nodes are told of a transition when it is committed.
+func tidings(c *entry, t Transition) news {
+	n := news{Prior: c.rec.CommitID}
+	for _, s := range c.soft {
+		n.Events = append(n.Events, wrap(s.event))
+	}
 	if t.Event != nil {
-		n.Event = &event{t.Event}
+		n.Events = append(n.Events, wrap(t.Event))
 	}
 	return n
 }
@@ -50,7 +63,8 @@ func tidings(t Transition, prior uint64) news {
 // the call in memory will find his record outdated and read anew who has to be
 // told, this node included.
 func (e *Engine) committed(c *entry, commit *store.CallCommit, t *Transition) {
-	c.told, c.touched = nil, true
+	c.told = nil
+	c.touched.Store(true)
 	switch t.Event.(type) {
 	case call.CallCreated:
 		c.audience = audience{known: commit.Find}
@@ -102,15 +116,15 @@ func (e *Engine) follow(c *entry, rec store.CallRecord) {
 	c.audience.known = false
 	soft := c.soft
 	c.soft, c.unsaved = nil, nil
-	for _, cmd := range soft {
-		res, err := call.Apply(c.rec.Call, cmd, e.now())
+	for _, s := range soft {
+		res, err := call.Apply(c.rec.Call, s.Command, e.now())
 		if err != nil || res.Event == nil {
 			continue
 		}
 		t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event}
 		c.rec.Call = res.Call
 		c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
-		c.soft = append(c.soft, cmd)
+		c.soft = append(c.soft, softCommand{s.Command, res.Event, t.Before})
 	}
 	e.index(before, c.rec.Call)
 	if c.rec.Call.Live() {
@@ -142,7 +156,7 @@ func (e *Engine) touch(ctx context.Context, c *entry, user call.UserID) error {
 		}
 	}
 	for range maxConflicts {
-		if c.touched || !c.rec.Call.Active(user) {
+		if c.touched.Load() || !c.rec.Call.Active(user) {
 			return nil
 		}
 		if err := e.write(ctx, c); err != nil && !errors.Is(err, store.ErrConflict) {
@@ -156,29 +170,57 @@ func (e *Engine) touch(ctx context.Context, c *entry, user call.UserID) error {
 type letter struct {
 	from store.NodeID
 	message
-	rec store.CallRecord // of its news
+}
+
+// past are the calls that were last heard of or in memory, and are no longer:
+// news of their creation is old news.
+type past struct {
+	ids  [4096]call.ID
+	at   int
+	have map[call.ID]struct{}
+}
+
+func (p *past) add(id call.ID) {
+	if _, ok := p.have[id]; ok {
+		return
+	}
+	if p.have == nil {
+		p.have = make(map[call.ID]struct{}, len(p.ids))
+	}
+	delete(p.have, p.ids[p.at])
+	p.ids[p.at] = id
+	p.have[id] = struct{}{}
+	p.at = (p.at + 1) % len(p.ids)
 }
 
 // first takes news of a call that is not in memory.
 func (e *Engine) first(l *letter) {
-	after := l.rec.Call
-	var created bool
-	if l.News.Event != nil {
-		_, created = l.News.Event.Event.(call.CallCreated)
+	n := l.News
+	var created call.Event
+	if len(n.Events) > 0 && n.Events[0].Created != nil {
+		created = *n.Events[0].Created
 	}
-	switch {
-	case !e.minds(after):
-		if e.holds(after.ID) && len(l.News.Events) > 0 {
-			e.Callbacks.Wake(after.App) // what came before it was not heard of
-		}
-		return
-	case !created:
-		if c, err := e.take(e.ctx, after.ID); err == nil { // which tells devices
+	e.mu.Lock()
+	if _, old := e.past.have[n.Call]; old {
+		created = nil
+	}
+	e.past.add(n.Call)
+	e.mu.Unlock()
+	if created == nil || len(n.Events) > 1 {
+		// What is stored is told to devices, and what is to be delivered found.
+		if c, err := e.take(e.ctx, n.Call); err == nil {
+			if e.holds(n.Call) && len(n.Deliver) > 0 && c.rec.Call != nil {
+				e.Callbacks.Wake(c.rec.Call.App)
+			}
 			e.release(c)
 		}
 		return
 	}
-	c := &entry{rec: l.rec}
+	after := call.Evolve(nil, created)
+	if !e.minds(after) {
+		return
+	}
+	c := &entry{rec: store.CallRecord{Call: after, CommitID: n.Commit, Sequences: n.Sequences}}
 	c.mu.Lock()
 	e.mu.Lock()
 	if e.calls[after.ID] != nil {
@@ -192,18 +234,16 @@ func (e *Engine) first(l *letter) {
 	defer e.release(c)
 	e.index(nil, after)
 	e.schedule(c)
-	c.touched = true
-	c.audience.known = true
-	c.audience.add(e.Peers.Self(), l.News.Nodes...)
-	e.Devices.Tell(Transition{After: after, Event: l.News.Event.Event, Remote: true})
-	e.Callbacks.HandOff(l.News.Events)
+	e.join(c, n)
+	e.Devices.Tell(Transition{After: after, Event: created, Remote: true})
+	e.deliver(c, n, nil)
 }
 
 // read takes news of a call.
 func (e *Engine) read(l *letter) {
 	for {
 		e.mu.Lock()
-		c := e.calls[l.rec.Call.ID]
+		c := e.calls[l.News.Call]
 		e.mu.Unlock()
 		if c == nil {
 			e.first(l)
@@ -229,10 +269,12 @@ func (e *Engine) hearOf(c *entry, l *letter) {
 		e.hearSoft(c, l)
 	case n.Commit == c.rec.CommitID:
 		c.audience.add(e.Peers.Self(), n.Nodes...)
+		e.findDue(c, n)
 	case n.Prior == c.rec.CommitID:
 		e.next(c, l)
 		e.readEarly(c)
-	case l.rec.Call.Version < c.rec.Call.Version: // old
+	case n.Version < c.rec.Call.Version: // old
+		e.findDue(c, n)
 	case n.Prior == 0 || len(c.early) >= maxEarly:
 		e.lookAt(c)
 	default:
@@ -247,12 +289,16 @@ func (e *Engine) hearOf(c *entry, l *letter) {
 // hearSoft tells devices of a soft transition on another node, which will
 // write it.
 func (e *Engine) hearSoft(c *entry, l *letter) {
-	received, ok := l.News.Event.Event.(call.InvitationReceived)
-	if !ok || l.News.Commit != c.rec.CommitID {
-		return
+	if l.News.Commit == c.rec.CommitID && len(l.News.Events) == 1 {
+		e.tellSoft(c, l.News.Events[0].unwrap())
 	}
+}
+
+// tellSoft tells devices of a soft transition, unless they know.
+func (e *Engine) tellSoft(c *entry, ev call.Event) {
+	received, ok := ev.(call.InvitationReceived)
 	before := c.shown()
-	if u := before.User(received.User); u == nil || !u.State.Pending() || u.State == call.Received {
+	if u := before.User(received.User); !ok || u == nil || !u.State.Pending() || u.State == call.Received {
 		return
 	}
 	c.told = call.Evolve(before, received)
@@ -261,17 +307,74 @@ func (e *Engine) hearSoft(c *entry, l *letter) {
 
 // next takes the transition that follows the record.
 func (e *Engine) next(c *entry, l *letter) {
-	before := c.shown()
-	e.follow(c, l.rec)
-	c.fresh = false // as far as is known
-	c.audience.known = true
-	c.audience.add(e.Peers.Self(), l.News.Nodes...)
-	if ev := l.News.Event; ev != nil && ev.Event != nil {
-		e.Devices.Tell(Transition{Before: before, After: c.rec.Call, Event: ev.Event, Remote: true})
-	} else {
-		e.Devices.CatchUp(before, c.rec.Call)
+	n := l.News
+	// What this node itself has not written is not part of it.
+	after := c.durable()
+	var last call.Event
+	for i := range n.Events {
+		if last = n.Events[i].unwrap(); last == nil {
+			e.lookAt(c) // of a later version
+			return
+		}
+		after = call.Evolve(after, last)
+		if call.Soft(last) {
+			e.tellSoft(c, last)
+		}
 	}
-	e.Callbacks.HandOff(l.News.Events)
+	before, sequences := c.shown(), c.rec.Sequences
+	if c.soft != nil {
+		sequences = nil // they count what is not stored
+	}
+	e.follow(c, store.CallRecord{Call: after, CommitID: n.Commit, Sequences: n.Sequences})
+	c.fresh = false // as far as is known
+	e.join(c, n)
+	if last != nil && !call.Soft(last) {
+		e.Devices.Tell(Transition{Before: before, After: c.rec.Call, Event: last, Remote: true})
+	}
+	e.deliver(c, n, sequences)
+}
+
+// deliver hands off what a commit of another node is to have delivered, if it
+// is complete: a node that took another one for the holder has told that one.
+func (e *Engine) deliver(c *entry, n *news, before map[store.EndpointID]int) {
+	if !e.holds(n.Call) {
+		return
+	}
+	due := total(n.Sequences) - total(before)
+	for _, ev := range n.Deliver {
+		due -= len(ev.Deliveries)
+	}
+	if due != 0 {
+		e.Callbacks.Wake(c.rec.Call.App)
+		return
+	}
+	e.Callbacks.HandOff(n.Deliver)
+}
+
+func total(sequences map[store.EndpointID]int) int {
+	sum := 0
+	for _, n := range sequences {
+		sum += n
+	}
+	return sum
+}
+
+// findDue has the deliverer look for deliveries that came too late to be handed
+// off in their order.
+func (e *Engine) findDue(c *entry, n *news) {
+	if len(n.Deliver) > 0 && e.holds(n.Call) {
+		e.Callbacks.Wake(c.rec.Call.App)
+	}
+}
+
+// join takes over who is to be told of a call. This node may have been told
+// only because it holds it.
+func (e *Engine) join(c *entry, n *news) {
+	c.audience.known = true
+	c.audience.add(e.Peers.Self(), n.Nodes...)
+	if contains(n.Nodes, e.Peers.Self()) {
+		c.touched.Store(true)
+	}
 }
 
 // readEarly takes what waited for the record as it is now.
@@ -283,7 +386,7 @@ func (e *Engine) readEarly(c *entry) {
 			i = -1
 		}
 	}
-	c.early = slices.DeleteFunc(c.early, func(l *letter) bool { return l.rec.Call.Version < c.rec.Call.Version })
+	c.early = slices.DeleteFunc(c.early, func(l *letter) bool { return l.News.Version < c.rec.Call.Version })
 	if len(c.early) == 0 && c.gap != nil {
 		c.gap.Stop()
 		c.gap = nil

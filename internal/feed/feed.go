@@ -11,6 +11,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -21,6 +22,7 @@ type Feed struct {
 	watching atomic.Int32 // how many watches there are
 	mu       sync.Mutex
 	watches  map[uint32]map[*Watch]struct{} // by app; 0: of all apps
+	begun    chan struct{}                  // has room for one: a watch has begun; nil: nobody follows
 }
 
 // Announce tells those who wait that events have become durable; their IDs
@@ -57,7 +59,53 @@ func (f *Feed) Watch(app uint32) *Watch {
 	}
 	f.watches[app][w] = struct{}{}
 	f.watching.Add(1)
+	select {
+	case f.begun <- struct{}{}:
+	default:
+	}
 	return w
+}
+
+// Follow announces what other nodes commit, until ctx ends: while there are
+// watches, it asks for the highest ID of an event in the store, again and again
+// after a pause, and tells all watches when it has grown. Without watches it
+// does nothing. It asks again after errors. It is called once.
+func (f *Feed) Follow(ctx context.Context, last func(context.Context) (store.EventID, error), pause time.Duration) {
+	begun := make(chan struct{}, 1)
+	f.mu.Lock()
+	f.begun = begun
+	f.mu.Unlock()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		if f.watching.Load() == 0 {
+			select {
+			case <-begun:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if id, err := last(ctx); err == nil {
+			f.tellAll(id)
+		}
+		timer.Reset(pause)
+	}
+}
+
+// tellAll tells all watches.
+func (f *Feed) tellAll(id store.EventID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ofApp := range f.watches {
+		for w := range ofApp {
+			w.tell(id)
+		}
+	}
 }
 
 // Watch is one reader's lookout. Wait is for one goroutine at a time.

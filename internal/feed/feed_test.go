@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,4 +192,47 @@ func TestCursorErrors(t *testing.T) {
 			t.Errorf("%q gives %v", tt.cursor, err)
 		}
 	}
+}
+
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f Feed
+		var last, asked atomic.Int64
+		var fail atomic.Bool
+		ctx, stop := context.WithCancel(t.Context())
+		go f.Follow(ctx, func(context.Context) (store.EventID, error) {
+			asked.Add(1)
+			if fail.Load() {
+				return 0, store.ErrFull
+			}
+			return store.EventID(last.Load()), nil
+		}, 200*time.Millisecond)
+		last.Store(7)
+		time.Sleep(time.Hour)
+		if n := asked.Load(); n != 0 {
+			t.Errorf("asked %d times while nobody watches", n)
+		}
+
+		w := f.Watch(3)
+		begin := time.Now()
+		if err := w.Wait(ctx, 6); err != nil || time.Since(begin) != 0 {
+			t.Errorf("the first look: %v after %v", err, time.Since(begin))
+		}
+		fail.Store(true)
+		time.AfterFunc(time.Second+50*time.Millisecond, func() {
+			last.Store(8)
+			fail.Store(false)
+		})
+		if err := w.Wait(ctx, 7); err != nil || time.Since(begin) != 1200*time.Millisecond {
+			t.Errorf("an event of another node: %v after %v", err, time.Since(begin))
+		}
+		w.Stop()
+		time.Sleep(time.Second)
+		n := asked.Load()
+		time.Sleep(time.Hour)
+		if asked.Load() > n+1 {
+			t.Errorf("asked %d times after the last watch", asked.Load()-n)
+		}
+		stop()
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -23,16 +24,20 @@ const MaxOverlap = 30 * 24 * time.Hour
 // small numbers stay free for configuration files.
 const firstID = 1000
 
+// maxConflicts is how often a change is tried.
+const maxConflicts = 5
+
 // By is who changes something, for the audit log.
 type By struct {
-	Actor  string // such as "admin"
-	Remote string // from which address
+	Actor  string       // such as "admin"
+	Remote string       // from which address
+	Clock  *clock.Clock // nil: the machine's
 }
 
 // Audit makes an entry of the audit log; its details must encode to a JSON object
 // without secrets.
 func (b By) Audit(action, target string, what any) *store.Audit {
-	return &store.Audit{At: call.At(time.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: details(what)}
+	return &store.Audit{At: call.At(b.Clock.Now()), Actor: b.Actor, Remote: b.Remote, Action: action, Target: target, Details: details(what)}
 }
 
 func details(what any) []byte {
@@ -58,17 +63,20 @@ func (r *Registry) Create(ctx context.Context, in NewApp, by By) (*App, error) {
 	defer r.mu.Unlock()
 	defaults := config.DefaultApp()
 	app := &App{
-		ID: in.ID, Name: in.Name, CreatedAt: call.At(time.Now()),
+		ID: in.ID, Name: in.Name, CreatedAt: call.At(r.clock.Now()),
 		LoginPolicy: cmp.Or(in.LoginPolicy, defaults.LoginPolicy), JoinPolicy: cmp.Or(in.JoinPolicy, defaults.JoinPolicy),
 		Secret: Secret{Current: newSecret()}, CallbackSecret: Secret{Current: newSecret()},
 	}
-	if app.ID == 0 {
-		app.ID = r.freeID()
-	}
-	if _, taken := r.App(app.ID); taken {
-		return nil, fmt.Errorf("app %d: %w", app.ID, ErrTaken)
-	}
-	return r.commit(ctx, app, by.Audit("app.create", appTarget(app.ID), in))
+	return retry(func() (*App, error) { // another node may have made one of that ID
+		next := app.clone()
+		if next.ID == 0 {
+			next.ID = r.freeID()
+		}
+		if _, taken := r.App(next.ID); taken {
+			return nil, fmt.Errorf("app %d: %w", next.ID, ErrTaken)
+		}
+		return r.commit(ctx, next, by.Audit("app.create", appTarget(next.ID), in))
+	})
 }
 
 // freeID gives the lowest ID from firstID on that is free.
@@ -121,7 +129,7 @@ func (r *Registry) Rotate(ctx context.Context, id uint32, which Which, overlap t
 		if overlap < 0 || overlap > MaxOverlap {
 			return invalid("overlap", "is %v; it must be from 0s to %v", overlap, MaxOverlap)
 		}
-		*secret = Secret{Current: newSecret(), Previous: secret.Current, Until: call.At(time.Now().Add(overlap))}
+		*secret = Secret{Current: newSecret(), Previous: secret.Current, Until: call.At(r.clock.Now().Add(overlap))}
 		if overlap == 0 {
 			secret.Previous, secret.Until = "", 0
 		}
@@ -204,26 +212,40 @@ func (r *Registry) Pause(ctx context.Context, id store.EndpointID, paused bool, 
 	app := owner.clone()
 	app.Endpoint(id).Paused = paused
 	r.put(app)
+	r.tell()
 	return app, app.Endpoint(id), nil
 }
 
 // change applies a change to a copy of an app, checks the result and makes it
-// the current one.
+// the current one. It is applied again when another node was faster.
 func (r *Registry) change(ctx context.Context, id uint32, audit *store.Audit, apply func(*App) error) (*App, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	app, ok := r.App(id)
-	switch {
-	case !ok:
-		return nil, ErrNotFound
-	case app.File:
-		return nil, ErrReadOnly
+	return retry(func() (*App, error) {
+		app, ok := r.App(id)
+		switch {
+		case !ok:
+			return nil, ErrNotFound
+		case app.File:
+			return nil, ErrReadOnly
+		}
+		next := app.clone()
+		if err := apply(next); err != nil {
+			return nil, err
+		}
+		return r.commit(ctx, next, audit)
+	})
+}
+
+// retry commits again what came upon something that another node has written
+// and that was not known here.
+func retry(commit func() (*App, error)) (app *App, err error) {
+	for range maxConflicts {
+		if app, err = commit(); !errors.Is(err, store.ErrConflict) {
+			return app, err
+		}
 	}
-	next := app.clone()
-	if err := apply(next); err != nil {
-		return nil, err
-	}
-	return r.commit(ctx, next, audit)
+	return app, err
 }
 
 // commit checks an app, writes it as its next version and makes it the current
@@ -246,6 +268,7 @@ func (r *Registry) commit(ctx context.Context, app *App, audit *store.Audit) (*A
 		return nil, fmt.Errorf("app %d: %w", app.ID, ErrTaken)
 	case errors.Is(err, store.ErrUnknown), errors.Is(err, store.ErrConflict):
 		// What is stored may not be what is known here.
+		r.tell()
 		return nil, errors.Join(fmt.Errorf("writing app %d: %w", app.ID, err), r.reread(ctx, app.ID))
 	case err != nil:
 		return nil, fmt.Errorf("writing app %d: %w", app.ID, err)
@@ -255,6 +278,7 @@ func (r *Registry) commit(ctx context.Context, app *App, audit *store.Audit) (*A
 	}
 	slices.SortFunc(app.Endpoints, func(a, b Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	r.put(app)
+	r.tell()
 	return app, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -36,23 +38,38 @@ func (e *InvalidError) Error() string { return (&config.Problems{List: e.Problem
 type Options struct {
 	Store store.Apps
 	File  []config.App // checked
+	Clock *clock.Clock // nil: the machine's
+	// Changed, if set, is called after something may have been changed here
+	// that other nodes need to know. It must not wait, nor use the Registry.
+	Changed func()
+	Logger  *slog.Logger // nil: no log
 }
 
 // Registry knows the apps. Its methods may be called concurrently; those that
 // change something are carried out one by one.
 type Registry struct {
 	store store.Apps
+	clock *clock.Clock
+	log   *slog.Logger
+	tell  func()                          // other nodes
 	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
 
 	mu      sync.Mutex // of changes
 	changed func()
 	expiry  *time.Timer
 	closed  bool
+	warned  map[store.EndpointID]bool // as missing on another node
 }
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, changed: func() {}}
+	r := &Registry{store: o.Store, clock: o.Clock, log: o.Logger, tell: o.Changed, changed: func() {}, warned: make(map[store.EndpointID]bool)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	if r.tell == nil {
+		r.tell = func() {}
+	}
 	apps, err := r.syncFile(ctx, o.File)
 	if err != nil {
 		return nil, err
@@ -100,7 +117,7 @@ func (r *Registry) syncFile(ctx context.Context, file []config.App) (map[uint32]
 			synced[i].Endpoints = append(synced[i].Endpoints, ep.URL)
 		}
 	}
-	ids, err := r.store.SyncApps(ctx, synced, call.At(time.Now()))
+	ids, err := r.store.SyncApps(ctx, synced, call.At(r.clock.Now()))
 	var taken *store.AppTakenError
 	if errors.As(err, &taken) {
 		return nil, fmt.Errorf("app %d of the configuration file has the ID of an app that was made at run time; give it another id", taken.ID)
@@ -156,6 +173,11 @@ func (r *Registry) Endpoint(id store.EndpointID) (*App, *Endpoint, bool) {
 func (r *Registry) put(app *App) {
 	apps := maps.Clone(*r.apps.Load())
 	apps[app.ID] = app
+	r.replace(apps)
+}
+
+// replace makes the apps those that are given; mu is held.
+func (r *Registry) replace(apps map[uint32]*App) {
 	r.apps.Store(&apps)
 	r.awaitExpiry()
 	r.changed()
@@ -166,7 +188,7 @@ func (r *Registry) awaitExpiry() {
 	if r.expiry != nil {
 		r.expiry.Stop()
 	}
-	now := time.Now()
+	now := r.clock.Now()
 	next := call.Instant(0)
 	for _, app := range *r.apps.Load() {
 		for _, s := range []Secret{app.Secret, app.CallbackSecret} {

@@ -260,7 +260,7 @@ func (a *admin) endpoint() int64 {
 }
 
 // login logs a device of an app in.
-func login(t *testing.T, url string, app uint32, user, secret string) (*client.Client, error) {
+func login(t testing.TB, url string, app uint32, user, secret string) (*client.Client, error) {
 	t.Helper()
 	token, err := auth.NewToken04(app, user, secret, time.Now(), time.Hour, "")
 	if err != nil {

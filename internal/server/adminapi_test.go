@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/adminapi"
+	"github.com/ringback/ringback/internal/auth"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/protocol"
 )
@@ -33,9 +34,20 @@ func TestAdminOperations(t *testing.T) {
 	a.redeliveries()
 	a.calls(made.CallID)
 	a.events()
+	a.tokens()
 	a.users(bob.SessionID())
 	a.auditLog()
 	a.doc.complete(t)
+}
+
+func (a *admin) tokens() {
+	a.refused(http.StatusUnprocessableEntity, "POST", "/apps/1/tokens", `{"user_id":""}`, "user_id", "1 to 32 bytes")
+	a.refused(http.StatusNotFound, "POST", "/apps/9/tokens", `{"user_id":"alice"}`, "there is no such app")
+	a.refused(http.StatusBadRequest, "POST", "/apps/1/tokens", `{"user_id":`, "JSON")
+	made := request[adminapi.Token](a, http.StatusCreated, "POST", "/apps/1/tokens", `{"user_id":"a b#c"}`)
+	if _, err := auth.Verify(made.Token, 1, "a b#c", secret, time.Now()); err != nil {
+		a.t.Errorf("the token: %v", err)
+	}
 }
 
 func (a *admin) overview() {
@@ -367,13 +379,13 @@ func (a *admin) auditLog() {
 	}
 	for _, want := range []string{
 		"app.create", "app.update", "app.rotate_secret", "endpoint.create", "endpoint.update", "endpoint.pause", "endpoint.resume", "endpoint.delete",
-		"event.trigger", "delivery.redeliver", "call.redeliver", "redelivery.create", "session.kick", "user.kick",
+		"event.trigger", "delivery.redeliver", "call.redeliver", "redelivery.create", "session.kick", "user.kick", "token.create",
 	} {
 		if actions[want] == 0 {
 			a.t.Errorf("the audit log has no %s: %v", want, actions)
 		}
 	}
-	if actions["app.create"] != 1 || actions["endpoint.delete"] != 1 || actions["session.kick"] != 1 || actions["delivery.redeliver"] != 1 {
+	if actions["app.create"] != 1 || actions["endpoint.delete"] != 1 || actions["session.kick"] != 1 || actions["delivery.redeliver"] != 1 || actions["token.create"] != 1 {
 		a.t.Errorf("what was refused is in the audit log: %v", actions)
 	}
 	a.refused(http.StatusUnprocessableEntity, "GET", "/audit?limit=x", nil, "limit")

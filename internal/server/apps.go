@@ -1,8 +1,6 @@
 package server
 
 import (
-	"time"
-
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/registry"
 	"github.com/ringback/ringback/internal/serverapi"
@@ -16,7 +14,7 @@ func (s *Server) deviceApp(id uint32) (ws.App, bool) {
 	if !ok {
 		return ws.App{}, false
 	}
-	return ws.App{Secrets: app.Secret.Active(time.Now()), InvitedOnly: app.JoinPolicy == "invited"}, true
+	return ws.App{Secrets: app.Secret.Active(s.clock.Now()), InvitedOnly: app.JoinPolicy == "invited"}, true
 }
 
 // engineApp gives what the engine needs to know of an app.
@@ -34,7 +32,7 @@ func (s *Server) backendApp(id uint32) (serverapi.App, bool) {
 	if !ok {
 		return serverapi.App{}, false
 	}
-	return serverapi.App{ID: id, Secrets: app.Secret.Active(time.Now())}, true
+	return serverapi.App{ID: id, Secrets: app.Secret.Active(s.clock.Now())}, true
 }
 
 // appsChanged gives the deliverer the endpoints as they are now.
@@ -48,7 +46,7 @@ func (s *Server) endpoints() []webhook.Endpoint {
 	var list []webhook.Endpoint
 	for _, app := range s.registry.Apps() {
 		for i := range app.Endpoints {
-			list = append(list, signingEndpoint(app, &app.Endpoints[i]))
+			list = append(list, s.signingEndpoint(app, &app.Endpoints[i]))
 		}
 	}
 	return list
@@ -56,8 +54,8 @@ func (s *Server) endpoints() []webhook.Endpoint {
 
 // signingEndpoint says how an endpoint of an app is delivered to. Without an
 // endpoint it says how the app's callbacks are signed for somebody else.
-func signingEndpoint(app *registry.App, e *registry.Endpoint) webhook.Endpoint {
-	secrets := app.SigningSecrets(e, time.Now())
+func (s *Server) signingEndpoint(app *registry.App, e *registry.Endpoint) webhook.Endpoint {
+	secrets := app.SigningSecrets(e, s.clock.Now())
 	if e == nil {
 		return webhook.Endpoint{App: app.ID, URL: "http://localhost/", Secrets: secrets}
 	}

@@ -2,7 +2,9 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/adminapi"
+	"github.com/ringback/ringback/internal/auth"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/protocol"
 )
@@ -219,7 +222,7 @@ func TestConsolePages(t *testing.T) {
 		"/console/calls?outcome=nonsense": "role=\"alert\"", "/console/calls?app=x": made.CallID, "/console/calls/" + made.CallID: "alice", "/console/callbacks": "call_end",
 		"/console/endpoints": "http://127.0.0.1:9/", "/console/redeliveries": "in bulk", "/console/users": "alice", "/console/users/show?app=1&user=alice": "connected",
 		"/console/apps": "&lt;b&gt;App", app: "counts until", app + "/code": "RINGBACK_CALLBACK_SECRET", app + "/endpoints/new": "call_create", "/console/apps/new": "New app",
-		"/console/audit": "endpoint.pause", "/console/try": "ringback dev", "/console/go?q=ali": "ali", "/console/apps/1": "read-only here",
+		"/console/audit": "endpoint.pause", "/console/try": "Open the phones", "/console/try?app=1": made.CallID, "/console/try/phone?app=1&user=zoe": "Phone of", "/console/go?q=ali": "ali", "/console/apps/1": "read-only here",
 	} {
 		if path == "/console/go?q=ali" {
 			v.want(http.StatusSeeOther, "", http.MethodGet, path, nil)
@@ -227,7 +230,7 @@ func TestConsolePages(t *testing.T) {
 		}
 		v.want(http.StatusOK, says, http.MethodGet, path, nil)
 	}
-	for _, path := range []string{"/console/nothing", "/console/calls/1", "/console/apps/999", "/console/apps/x", "/console/endpoints/99", "/console/users/show?app=1&user=nobody", "/console/redeliveries/1"} {
+	for _, path := range []string{"/console/nothing", "/console/calls/1", "/console/apps/999", "/console/apps/x", "/console/endpoints/99", "/console/users/show?app=1&user=nobody", "/console/redeliveries/1", "/console/try?app=9", "/console/try/phone?app=x&user=zoe"} {
 		v.want(http.StatusNotFound, "Not found", http.MethodGet, path, nil)
 	}
 	v.want(http.StatusSeeOther, "", http.MethodPost, "/console/apps/1", url.Values{"name": {"x"}, "login_policy": {"multi"}, "join_policy": {"anyone"}})
@@ -247,6 +250,53 @@ func TestConsolePages(t *testing.T) {
 			t.Errorf("the audit log has no %s of the console: %s", action, text)
 		}
 	}
+}
+
+// Phones get their tokens by a request of a page of the console only, and the
+// audit log has each, without the token.
+func TestConsoleTokens(t *testing.T) {
+	v := serveConsole(t, false)
+	form := url.Values{"app": {"1"}, "user": {"zoe"}}
+	v.want(http.StatusUnauthorized, "", http.MethodPost, "/console/try/token", form, "HX-Request", "true")
+	v.signIn()
+	v.want(http.StatusForbidden, "another site", http.MethodPost, "/console/try/token", form, "Sec-Fetch-Site", "cross-site")
+	v.want(http.StatusNotFound, "", http.MethodGet, "/console/try/token?app=1&user=zoe", nil)
+	v.want(http.StatusNotFound, "no such app", http.MethodPost, "/console/try/token", url.Values{"app": {"9"}, "user": {"zoe"}})
+	v.want(http.StatusUnprocessableEntity, "1 to 32 bytes", http.MethodPost, "/console/try/token", url.Values{"app": {"1"}, "user": {"zoë"}})
+	_, text := v.ask(http.MethodPost, "/console/try/token", form)
+	var made adminapi.Token
+	if err := json.Unmarshal([]byte(text), &made); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	until, err := auth.Verify(made.Token, 1, "zoe", secret, time.Now())
+	if err != nil || time.Until(until) > time.Hour || until.UnixMilli()/1000 != made.ExpiresAtMS/1000 {
+		t.Errorf("the token counts until %v: %v", until, err)
+	}
+	_, text = v.ask(http.MethodGet, adminapi.Path+"/audit", nil, "Authorization", "Bearer "+adminToken)
+	if strings.Count(text, "token.create") != 1 || !strings.Contains(text, "user zoe of app 1") || strings.Contains(text, made.Token) {
+		t.Errorf("the audit log is %s", text)
+	}
+}
+
+// The program of the phones is kept by browsers for as long as it is the same.
+func TestConsolePhones(t *testing.T) {
+	v := serveConsole(t, false)
+	v.signIn()
+	_, page := v.ask(http.MethodGet, "/console/try?app=1", nil)
+	_, path, _ := strings.Cut(page, `data-assets="`)
+	path, _, _ = strings.Cut(path, `"`)
+	for file, kind := range map[string]string{"phone.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icons.svg": "image/svg+xml"} {
+		resp := v.want(http.StatusOK, "", http.MethodGet, path+"/"+file, nil)
+		if resp.Header.Get("Content-Type") != kind || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %v", file, resp.Header)
+		}
+	}
+	resp := v.want(http.StatusOK, "", http.MethodGet, "/console/phones/older/phone.js", nil)
+	if resp.Header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("of another version: %v", resp.Header)
+	}
+	v.want(http.StatusNotFound, "", http.MethodGet, path+"/index.html", nil)
+	v.want(http.StatusNotFound, "", http.MethodGet, path+"/static.go", nil)
 }
 
 func TestOverview(t *testing.T) {
@@ -332,5 +382,38 @@ func TestConsoleLive(t *testing.T) {
 	}
 	for _, r := range streams {
 		find(r, made.CallID)
+	}
+}
+
+// Who was told of a change is told once more when nothing has changed since:
+// what is counted is durable a moment later only.
+func TestConsoleLooksOnceMore(t *testing.T) {
+	v := serveConsole(t, false)
+	v.signIn()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/console/live?only=changed", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := v.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	alice := dial(t, v.url, "alice")
+	defer alice.Close()
+	dial(t, v.url, "bob").Close()
+	if _, err := alice.Invite(t.Context(), protocol.Invite{UserIDs: []string{"bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(resp.Body); ; {
+		if !lines.Scan() {
+			t.Fatalf("the stream ended: %v", lines.Err())
+		}
+		var before, now int
+		if _, err := fmt.Sscanf(lines.Text(), "data: %d %d", &before, &now); err == nil && before == now && now > 0 {
+			return
+		}
 	}
 }

@@ -143,7 +143,7 @@ func (b backlog) Collect(ch chan<- prometheus.Metric) {
 		labels := []string{strconv.FormatUint(uint64(st.App), 10), endpointLabel(st.Endpoint)}
 		age := 0.0
 		if st.Oldest != 0 {
-			age = time.Since(st.Oldest.Time()).Seconds()
+			age = -b.s.clock.Until(st.Oldest.Time()).Seconds()
 		}
 		ch <- prometheus.MustNewConstMetric(backlogDesc, prometheus.GaugeValue, float64(st.Backlog), labels...)
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age, labels...)

@@ -59,12 +59,19 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		Store     string `json:"store"`
 		Room      string `json:"room"`
 		Deliverer string `json:"deliverer"`
+		Cluster   string `json:"cluster,omitempty"`
 	}{Ready: true, Store: "ok", Room: "ok", Deliverer: "ok"}
 	if err := s.store.Ping(ctx); err != nil {
 		answer.Ready, answer.Store = false, err.Error()
 	}
 	if err := s.deliverer.Running(); err != nil {
 		answer.Ready, answer.Deliverer = false, err.Error()
+	}
+	if s.node != nil {
+		answer.Cluster = "ok"
+		if err := s.clusterReady(); err != nil {
+			answer.Ready, answer.Cluster = false, err.Error()
+		}
 	}
 	if err := s.store.Headroom(); err != nil {
 		answer.Room = err.Error() // answers still go through: not a reason to take the server out

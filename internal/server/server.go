@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/ringback/ringback/internal/adminapi"
 	"github.com/ringback/ringback/internal/auth"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/console"
 	"github.com/ringback/ringback/internal/engine"
@@ -46,6 +48,9 @@ type Options struct {
 	// OpenAdmin serves the admin API without a token, to this machine only;
 	// the listener must be on loopback.
 	OpenAdmin bool
+	// ClockOffset is by how much the machine's clock is taken to be ahead, in
+	// tests.
+	ClockOffset time.Duration
 }
 
 // Server is a running Ringback.
@@ -53,6 +58,10 @@ type Server struct {
 	options     Options
 	config      *config.Config
 	store       store.Store
+	clock       *clock.Clock  // of the store
+	node        *node         // nil: there are no others
+	fenced      chan struct{} // closed when others have taken over
+	fencing     sync.Once
 	registry    *registry.Registry
 	engine      *engine.Engine
 	devices     *ws.Server
@@ -73,59 +82,83 @@ type Server struct {
 // must be called next, or Close.
 func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	raiseHeapFloor()
-	s := &Server{options: o, config: cfg}
-	db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.DataDir, Logger: o.Logger})
-	if err != nil {
-		return nil, err
+	s := &Server{options: o, config: cfg, clock: clock.Wrong(o.ClockOffset), fenced: make(chan struct{})}
+	if cfg.Store != "" {
+		if err := s.joinCluster(ctx); err != nil {
+			return nil, err
+		}
+	} else {
+		db, err := sqlite.Open(ctx, sqlite.Options{Dir: cfg.DataDir, Logger: o.Logger})
+		if err != nil {
+			return nil, err
+		}
+		s.store = db
 	}
-	s.store = db
 	if err := s.open(ctx); err != nil {
-		db.Close()
-		return nil, err
+		return nil, errors.Join(err, s.leave(ctx), s.store.Close())
 	}
 	return s, nil
 }
 
+// leave leaves the cluster, if there is one.
+func (s *Server) leave(ctx context.Context) error {
+	if s.node == nil {
+		return nil
+	}
+	return s.node.Leave(ctx)
+}
+
+// ErrFenced is the error of Serve when other nodes have taken over the work of
+// this one, because it could not renew its lease in time. The server is closed
+// then, and can be opened again.
+var ErrFenced = errors.New("other nodes have taken over the work of this one")
+
+// fence ends Serve.
+func (s *Server) fence() { s.fencing.Do(func() { close(s.fenced) }) }
+
 func (s *Server) open(ctx context.Context) (err error) {
 	s.metrics = newMetrics(s)
-	s.stats = stats.New(s.gauges)
-	s.registry, err = registry.Open(ctx, registry.Options{Store: s.store, File: s.config.Apps})
+	s.stats = stats.New(s.gauges, s.clock)
+	s.registry, err = registry.Open(ctx, registry.Options{
+		Store: s.store, File: s.config.Apps, Clock: s.clock, Changed: s.tellOfApps, Logger: s.options.Logger,
+	})
 	if err != nil {
 		return err
 	}
 	s.deliverer, err = webhook.New(webhook.Options{
 		Store: s.store, Endpoints: s.endpoints(), AllowNetworks: s.config.Callbacks.AllowNetworks,
 		Logger: s.options.Logger, Version: s.options.Version, Observe: s.attempted,
+		Partitions: s.partitions(), Elsewhere: s.elsewhere, Clock: s.clock,
 	})
 	if err != nil {
 		return err
 	}
-	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger)
+	s.redeliverer = webhook.NewRedeliverer(s.store, s.deliverer, s.options.Logger, s.first())
 	s.traces = trace.NewRecorder(s.store, s.options.Logger)
 	s.devices = ws.New(ws.Options{
 		App: s.deviceApp, Logger: s.options.Logger,
 		HeartbeatInterval: s.config.HeartbeatInterval, HeartbeatTimeout: s.config.HeartbeatTimeout,
 		TrustedProxies:    s.config.TrustedProxies,
 		RequestsPerSecond: s.config.Limits.RequestsPerSecond, Burst: s.config.Limits.Burst,
-		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command, Trace: s.traces.Add,
+		Verify: auth.Verify, Refusal: tokenRefusal, Observe: s.metrics.command, Trace: s.traces.Add, Clock: s.clock,
 	})
 	s.engine = engine.New(engine.Options{
 		Store: s.store, Devices: s.devices, Callbacks: callbacks{s.deliverer, &s.feed},
 		App: s.engineApp, Logger: s.options.Logger,
 		HeartbeatTimeout: s.config.HeartbeatTimeout, AbsenceTimeout: s.config.AbsenceTimeout,
 		MaxCallDuration: s.config.MaxCallDuration, SessionTTL: s.config.SessionTTL,
-		Retention: s.config.Retention, Observe: s.moved,
+		Retention: s.config.Retention, Observe: s.moved, Clock: s.clock, Peers: s.peers(),
 	})
 	s.devices.Serve(s.engine)
 	s.backends = serverapi.New(serverapi.Options{
 		Engine: s.engine, Store: s.store, Feed: &s.feed, Apps: s.backendApp, Logger: s.options.Logger,
-		RequestsPerSecond: float64(s.config.Limits.ServerAPI), Observe: s.metrics.action,
+		RequestsPerSecond: float64(s.config.Limits.ServerAPI), Observe: s.metrics.action, Clock: s.clock,
 	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
 			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
-			HandOff: callbacks{s.deliverer, &s.feed}.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: signingEndpoint,
-			Logger: s.options.Logger, Version: s.options.Version,
+			HandOff: s.engine.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: s.signingEndpoint,
+			Logger: s.options.Logger, Version: s.options.Version, Clock: s.clock,
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,
 		})
 		s.console = console.New(console.Options{API: s.admin, Phones: s.options.OpenAdmin, Logger: s.options.Logger})
@@ -138,6 +171,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 		s.redeliverer.Close()
 		s.deliverer.Close(ctx)
 		return err
+	}
+	if s.node != nil {
+		s.startCluster()
 	}
 	s.stats.Start()
 	s.http = http.Server{
@@ -161,7 +197,8 @@ func tokenRefusal(err error) protocol.Code {
 }
 
 // Serve serves on the listener, which it closes, until ctx ends; then it sends
-// the devices away (1001), finishes what is in flight and closes the store.
+// the devices away (1001), finishes what is in flight and closes the store. It
+// does so, too, when the server was fenced, and gives ErrFenced.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if s.config.TLS.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(s.config.TLS.Cert, s.config.TLS.Key)
@@ -176,6 +213,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var err error
 	select {
 	case err = <-failed:
+	case <-s.fenced:
+		err = ErrFenced
 	case <-ctx.Done():
 	}
 	return errors.Join(err, s.Close())
@@ -207,6 +246,7 @@ func (s *Server) Close() error {
 	s.traces.Close()
 	s.redeliverer.Close()
 	note("finishing callbacks", s.deliverer.Close(ctx))
+	note("leaving the cluster", s.leave(ctx))
 	note("closing the store", s.store.Close())
 	return errors.Join(errs...)
 }

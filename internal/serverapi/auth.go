@@ -51,11 +51,11 @@ func (s *Server) authenticate(r *http.Request, needsAction bool) (request, error
 	if _, known := actions[name]; known && needsAction {
 		rq.action = name
 	}
-	stamp, err := checkForm(ps, needsAction)
+	at := s.Clock.Now()
+	stamp, err := checkForm(ps, needsAction, at)
 	if err != nil {
 		return rq, err
 	}
-	at := time.Now()
 	if skew := at.Sub(stamp); skew.Abs() > maxSkew {
 		return rq, faultf(CodeExpired, "Timestamp is %d, but it is %d now: they may differ by %d seconds; check the clock of your machine, and sign each request anew",
 			stamp.Unix(), at.Unix(), int(maxSkew.Seconds()))
@@ -87,7 +87,7 @@ func (s *Server) authenticate(r *http.Request, needsAction bool) (request, error
 
 // checkForm checks what can be said of the common parameters by themselves,
 // and gives the timestamp.
-func checkForm(ps params, needsAction bool) (time.Time, error) {
+func checkForm(ps params, needsAction bool, now time.Time) (time.Time, error) {
 	refuse := func(code Code, format string, args ...any) (time.Time, error) {
 		return time.Time{}, faultf(code, format, args...)
 	}
@@ -100,7 +100,7 @@ func checkForm(ps params, needsAction bool) (time.Time, error) {
 	}
 	seconds, ok := digits(text, 63)
 	if !ok || seconds > 1<<40 {
-		return refuse(CodeTimestampFormat, "Timestamp must be the Unix time in seconds, such as %d", time.Now().Unix())
+		return refuse(CodeTimestampFormat, "Timestamp must be the Unix time in seconds, such as %d", now.Unix())
 	}
 	nonce, version := ps.get("SignatureNonce"), ps.get("SignatureVersion")
 	switch {

@@ -68,7 +68,7 @@ func (s *Server) callCancel(ctx context.Context, rq request, in *CallCancel) (*C
 	if err != nil {
 		return nil, err
 	}
-	return &CallCancelAnswer{ErrorUsers: errorUsers(r.Errors, r.Call)}, nil
+	return &CallCancelAnswer{ErrorUsers: s.errorUsers(r.Errors, r.Call)}, nil
 }
 
 func (s *Server) callEnd(ctx context.Context, rq request, in *CallEnd) (*CallEndAnswer, error) {
@@ -112,7 +112,7 @@ func (s *Server) do(ctx context.Context, rq request, op operation) (r call.Resul
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return r, err
 	}
-	return r, &refusal{RefusedError: refused, cmd: op.cmd, call: c, actor: user, at: now()}
+	return r, &refusal{RefusedError: refused, cmd: op.cmd, call: c, actor: user, at: s.now()}
 }
 
 // checkRegistered refuses users whom nobody has ever registered or logged in.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -62,7 +63,7 @@ func (b *backend) happen(events ...*store.Event) {
 }
 
 func something(app uint32) *store.Event {
-	return &store.Event{App: app, Name: "user_action", Fields: []byte(`{"action":0}`), At: now()}
+	return &store.Event{App: app, Name: "user_action", Fields: []byte(`{"action":0}`), At: call.At(time.Now())}
 }
 
 func TestEventsOfCalls(t *testing.T) {

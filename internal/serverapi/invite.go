@@ -101,7 +101,7 @@ func (s *Server) callInvite(ctx context.Context, rq request, in *CallInvite) (*C
 	invitation := engine.Invitation{Invitees: ids, Timeout: in.Timeout, ExtendedData: in.ExtendedData, Push: push}
 	err = s.Engine.Invite(ctx, rq.app.ID, call.Actor{User: call.UserID(in.FromUserID)}, invitation, func(r call.Result) {
 		out.CallID, out.CreateTime = r.Call.ID.String(), int64(r.Call.CreatedAt)
-		out.ErrorUsers = errorUsers(r.Errors, r.Call)
+		out.ErrorUsers = s.errorUsers(r.Errors, r.Call)
 	})
 	var refused *call.RefusedError
 	if !errors.As(err, &refused) {
@@ -115,10 +115,10 @@ func (s *Server) callInvite(ctx context.Context, rq request, in *CallInvite) (*C
 	return out, &refusal{RefusedError: refused}
 }
 
-func errorUsers(errors []call.UserError, c *call.Call) []ErrorUser {
+func (s *Server) errorUsers(errors []call.UserError, c *call.Call) []ErrorUser {
 	list := make([]ErrorUser, 0, len(errors))
 	for _, e := range errors {
-		list = append(list, ErrorUser{string(e.User), userCode(e, c, now())})
+		list = append(list, ErrorUser{string(e.User), userCode(e, c, s.now())})
 	}
 	return list
 }

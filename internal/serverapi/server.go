@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/feed"
 	"github.com/ringback/ringback/internal/store"
@@ -65,6 +66,7 @@ type Options struct {
 	// documented ones, Events, or "" for a request that names none; took
 	// leaves out what a poll of the feed only waited.
 	Observe func(action string, code Code, took time.Duration)
+	Clock   *clock.Clock // nil: the machine's
 }
 
 // Server answers customers' backends. Its methods may be called concurrently.
@@ -180,4 +182,4 @@ func write(w http.ResponseWriter, status int, v any) {
 	enc.Encode(v) // a broken connection is not our business
 }
 
-func now() call.Instant { return call.At(time.Now()) }
+func (s *Server) now() call.Instant { return call.At(s.Clock.Now()) }

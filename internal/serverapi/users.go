@@ -64,7 +64,7 @@ func (s *Server) userRegister(ctx context.Context, rq request, in *UserRegister)
 		users = append(users, store.User{ID: id, Name: u.UserName, Avatar: u.UserAvatar})
 	}
 	if len(users) > 0 {
-		existed, err := s.Store.RegisterUsers(ctx, rq.app.ID, users, now())
+		existed, err := s.Store.RegisterUsers(ctx, rq.app.ID, users, s.now())
 		if err != nil {
 			return nil, fmt.Errorf("registering users: %w", err)
 		}

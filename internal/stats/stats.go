@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 )
 
 // Lengths of samples, and how many are kept.
@@ -45,6 +46,7 @@ type Sample struct {
 // Recorder counts. Its methods may be called concurrently, and do not wait.
 type Recorder struct {
 	gauges func(context.Context) Gauges
+	clock  *clock.Clock
 
 	mu          sync.Mutex
 	started     call.Instant
@@ -56,11 +58,11 @@ type Recorder struct {
 }
 
 // New makes a recorder, which counts at once. Gauges gives what is open; it is
-// not called before Start.
-func New(gauges func(context.Context) Gauges) *Recorder {
-	now := call.At(time.Now())
+// not called before Start. A nil clock is the machine's.
+func New(gauges func(context.Context) Gauges, clock *clock.Clock) *Recorder {
+	now := call.At(clock.Now())
 	return &Recorder{
-		gauges: gauges, started: now, done: make(chan struct{}),
+		gauges: gauges, clock: clock, started: now, done: make(chan struct{}),
 		short: newSeries(ShortStep, ShortKept, now), long: newSeries(LongStep, LongKept, now),
 	}
 }
@@ -82,7 +84,7 @@ func (r *Recorder) Close() {
 func (r *Recorder) run(ctx context.Context) {
 	defer close(r.done)
 	for {
-		now := time.Now()
+		now := r.clock.Now()
 		next := time.NewTimer(now.Truncate(ShortStep).Add(ShortStep).Sub(now))
 		select {
 		case <-next.C:
@@ -92,7 +94,7 @@ func (r *Recorder) run(ctx context.Context) {
 		}
 		g := r.gauges(ctx)
 		r.mu.Lock()
-		now = time.Now()
+		now = r.clock.Now()
 		r.short.roll(call.At(now), g)
 		r.long.roll(call.At(now), g)
 		r.mu.Unlock()
@@ -157,6 +159,6 @@ func (r *Recorder) Report(ctx context.Context, day bool) Report {
 		s = r.long
 	}
 	return Report{
-		At: call.At(time.Now()), Started: r.started, Activity: r.activity, Now: g, Step: s.step, Samples: s.list(g),
+		At: call.At(r.clock.Now()), Started: r.started, Activity: r.activity, Now: g, Step: s.step, Samples: s.list(g),
 	}
 }

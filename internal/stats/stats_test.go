@@ -13,7 +13,7 @@ import (
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var live atomic.Int32
-		r := New(func(context.Context) Gauges { return Gauges{LiveCalls: int(live.Load())} })
+		r := New(func(context.Context) Gauges { return Gauges{LiveCalls: int(live.Load())} }, nil)
 		r.Start()
 		defer r.Close()
 		live.Store(3)
@@ -50,7 +50,7 @@ func TestReport(t *testing.T) {
 // However long it runs, an hour and a day are kept.
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := New(func(context.Context) Gauges { return Gauges{} })
+		r := New(func(context.Context) Gauges { return Gauges{} }, nil)
 		r.Start()
 		defer r.Close()
 		time.Sleep(25 * time.Hour)

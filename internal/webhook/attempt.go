@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -39,6 +40,7 @@ type outcome struct {
 type caller struct {
 	transport http.RoundTripper
 	userAgent string
+	clock     *clock.Clock
 	scratch   [4 << 10]byte // for reading answers
 }
 
@@ -46,7 +48,8 @@ type caller struct {
 // endpoint's timeout covers everything from name resolution to the last byte
 // of the answer that is read.
 func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) outcome {
-	out := outcome{started: time.Now()}
+	began := time.Now()
+	out := outcome{started: c.clock.Now()}
 
 	attempt, cancel := context.WithTimeout(ctx, to.Timeout)
 	defer cancel()
@@ -56,7 +59,7 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 	}
 	if err := m.sign(to.Secrets); err != nil {
 		out.failure = errorText(err)
-		return timed(out)
+		return timed(out, began)
 	}
 	res, err := c.transport.RoundTrip(m.request(attempt, to.request))
 	if err == nil || !unsent(err) {
@@ -80,12 +83,12 @@ func (c *caller) attempt(ctx context.Context, to *settings, d *store.Delivery) o
 	default:
 		out.failure, out.outage = errorText(err), true
 	}
-	return timed(out)
+	return timed(out, began)
 }
 
-// timed sets the end of an attempt.
-func timed(out outcome) outcome {
-	out.ended = time.Now()
+// timed sets the end of an attempt, by how long it took.
+func timed(out outcome, began time.Time) outcome {
+	out.ended = out.started.Add(time.Since(began))
 	return out
 }
 

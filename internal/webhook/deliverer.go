@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/protocol"
 )
@@ -87,6 +88,13 @@ type Options struct {
 	// Observe is told of every attempt, by many goroutines at once. It must
 	// not wait.
 	Observe func(Observation)
+	Clock   *clock.Clock // nil: the machine's
+	// Partitions is nil when no other node has the store. Else the Deliverer
+	// minds what Gain and Drop tell it, as far as it is held at the moment.
+	Partitions Partitions
+	// Elsewhere, if set, is given what Redeliver leaves to other nodes. It must
+	// not wait.
+	Elsewhere func(list []*store.Delivery)
 
 	transport http.RoundTripper // of tests
 	capacity  int               // deliveries in memory, per endpoint; 0: defaultCapacity
@@ -101,6 +109,10 @@ type Deliverer struct {
 	store     Store
 	log       *slog.Logger
 	observe   func(Observation)
+	clock     *clock.Clock
+	parts     Partitions // nil: all
+	elsewhere func([]*store.Delivery)
+	look      chan struct{} // asks for a look into the store, see runLooks
 	transport http.RoundTripper
 	userAgent string
 	capacity  int
@@ -117,6 +129,7 @@ type Deliverer struct {
 	mu      sync.RWMutex
 	started bool
 	closed  bool
+	minds   store.PartitionSet
 	targets map[store.EndpointID]*endpoint
 	subs    map[uint32]map[string][]store.EndpointID // replaced, never changed
 }
@@ -132,6 +145,10 @@ func New(o Options) (*Deliverer, error) {
 		store:     o.Store,
 		log:       o.Logger,
 		observe:   o.Observe,
+		clock:     o.Clock,
+		parts:     o.Partitions,
+		elsewhere: o.Elsewhere,
+		look:      make(chan struct{}, 1),
 		transport: o.transport,
 		userAgent: userAgent + o.Version,
 		capacity:  o.capacity,
@@ -144,6 +161,12 @@ func New(o Options) (*Deliverer, error) {
 	}
 	if d.observe == nil {
 		d.observe = func(Observation) {}
+	}
+	if d.parts == nil {
+		d.minds = store.AllPartitions
+	}
+	if d.elsewhere == nil {
+		d.elsewhere = func([]*store.Delivery) {}
 	}
 	if d.capacity == 0 {
 		d.capacity = defaultCapacity
@@ -262,6 +285,10 @@ func (d *Deliverer) Start() {
 	for _, e := range d.targets {
 		e.start()
 	}
+	if !d.mindsAll() {
+		signal(d.look)
+		d.tasks.Go(d.runLooks)
+	}
 }
 
 // Subscriptions gives the endpoints of an app that are to get an event. The
@@ -276,7 +303,9 @@ func (d *Deliverer) Subscriptions(app uint32, event string) []store.EndpointID {
 // the order of their commits. What was made pending in another way is not
 // handed off: see Redeliver and Wake. It never waits. The events must not be changed
 // afterwards. Deliveries to unknown endpoints are ignored: the store fails
-// them when an endpoint is removed.
+// them when an endpoint is removed. So are those of partitions that are not
+// minded here. An event that follows one of its call that was not handed off
+// here needs a Wake before it, so that it cannot overtake that.
 func (d *Deliverer) HandOff(events []*store.Event) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -50,6 +50,10 @@ type endpoint struct {
 	timer   *time.Timer
 	timerAt time.Duration
 
+	minds    store.PartitionSet // what may be owned
+	dropped  store.PartitionSet // no longer minded since the query of a load
+	admitted int                // how many were ever owned
+
 	horizon time.Duration
 	loading bool
 	more    bool    // something was left in the store while loading
@@ -73,7 +77,7 @@ const maxEarly = 4096
 
 func newEndpoint(d *Deliverer, s *settings) *endpoint {
 	return &endpoint{
-		d: d, id: s.ID, app: s.App, conf: s,
+		d: d, id: s.ID, app: s.App, conf: s, minds: d.minds,
 		owned:   make(map[store.DeliveryKey]*item),
 		chains:  make(chains),
 		early:   make(map[store.DeliveryKey]int),
@@ -86,7 +90,9 @@ func (e *endpoint) start() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
-	e.load()
+	if e.d.mindsAll() { // else a look into the store says where to load
+		e.load()
+	}
 }
 
 // configure changes the settings.
@@ -135,7 +141,7 @@ func (e *endpoint) wake() {
 func (e *endpoint) handOff(it *item) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.known(it) {
+	if !e.minds.Has(it.Key().Partition()) || e.known(it) {
 		return
 	}
 	switch {
@@ -216,6 +222,7 @@ func (e *endpoint) ordered(it *item) bool {
 // finished before, what is owned of that makes room.
 func (e *endpoint) admit(it *item, due time.Duration) {
 	e.owned[it.Key()] = it
+	e.admitted++
 	it.due = due
 	if it.awaited {
 		e.awaiting++
@@ -289,11 +296,10 @@ func (e *endpoint) take() *item {
 	if e.closed || e.conf.Paused {
 		return nil
 	}
-	var it *item
-	if e.hold.down {
-		it = e.takeProbe()
-	} else if it = e.ready.pop(); it == nil && e.slots < e.lowSlots() {
-		it = e.low.pop()
+	it := e.choose()
+	for it != nil && !e.d.holds(it.Key()) {
+		e.refuse(it)
+		it = e.choose()
 	}
 	if it == nil {
 		return nil
@@ -303,6 +309,18 @@ func (e *endpoint) take() *item {
 	if it.low {
 		it.slot = true
 		e.slots++
+	}
+	return it
+}
+
+// choose takes the item whose turn it is, or gives nil.
+func (e *endpoint) choose() *item {
+	if e.hold.down {
+		return e.takeProbe()
+	}
+	it := e.ready.pop()
+	if it == nil && e.slots < e.lowSlots() {
+		it = e.low.pop()
 	}
 	return it
 }
@@ -351,6 +369,10 @@ func (e *endpoint) recorded(list []written) {
 		it.open -= list[i].number
 		switch {
 		case it.open > 0:
+		case it.forgotten:
+			if it.state != flying {
+				it.settled()
+			}
 		case it.state == finished:
 			e.disown(it)
 			if e.conf.Strict && e.horizon != never {
@@ -388,7 +410,7 @@ func (e *endpoint) expect(it *item) {
 	e.early[it.Key()] = it.Attempts
 }
 
-// onClock converts an instant of the wall clock to the Deliverer's.
+// onClock converts an instant of the store's clock to the Deliverer's.
 func (d *Deliverer) onClock(i call.Instant) time.Duration {
-	return d.now() + time.Until(i.Time())
+	return d.now() + d.clock.Until(i.Time())
 }

@@ -28,6 +28,7 @@ type fakeStore struct {
 	lastEvent  store.EventID
 	sequences  map[store.EndpointID]map[call.ID]int
 	queries    int
+	looks      int // at backlogs
 	writes     int
 	fail       error         // of every method, while it is set
 	slow       time.Duration // of every method
@@ -102,7 +103,7 @@ func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt
 	s.writes++
 	for _, a := range attempts {
 		d := s.deliveries[a.Delivery]
-		if d == nil {
+		if d == nil || a.Number < d.Attempts || d.State != store.Pending && a.State == store.Pending {
 			continue
 		}
 		d.State, d.Attempts, d.Failures, d.Due = a.State, a.Number, a.Failures, a.Due
@@ -111,7 +112,7 @@ func (s *fakeStore) RecordAttempts(ctx context.Context, attempts []store.Attempt
 	return nil
 }
 
-func (s *fakeStore) PendingDeliveries(ctx context.Context, _ store.PartitionSet, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
+func (s *fakeStore) PendingDeliveries(ctx context.Context, parts store.PartitionSet, endpoint store.EndpointID, dueBy call.Instant, strict bool, limit int) ([]*store.Delivery, error) {
 	err := s.enter(ctx)
 	defer func() {
 		then := s.loaded
@@ -127,7 +128,7 @@ func (s *fakeStore) PendingDeliveries(ctx context.Context, _ store.PartitionSet,
 	var list []*store.Delivery
 	first := make(map[call.ID]int)
 	for _, d := range s.deliveries {
-		if d.Endpoint != endpoint || d.State != store.Pending {
+		if d.Endpoint != endpoint || d.State != store.Pending || !parts.Has(d.Key().Partition()) {
 			continue
 		}
 		if n, ok := first[d.Call]; !ok || d.Sequence < n {
@@ -146,15 +147,16 @@ func (s *fakeStore) PendingDeliveries(ctx context.Context, _ store.PartitionSet,
 	return list[:min(limit, len(list))], nil
 }
 
-func (s *fakeStore) Backlogs(ctx context.Context, _ store.PartitionSet) ([]store.Backlog, error) {
+func (s *fakeStore) Backlogs(ctx context.Context, parts store.PartitionSet) ([]store.Backlog, error) {
 	err := s.enter(ctx)
 	defer s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
+	s.looks++
 	byEndpoint := make(map[store.EndpointID]*store.Backlog)
 	for _, d := range s.deliveries {
-		if d.State != store.Pending {
+		if d.State != store.Pending || !parts.Has(d.Key().Partition()) {
 			continue
 		}
 		b := byEndpoint[d.Endpoint]

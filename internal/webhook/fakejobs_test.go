@@ -29,6 +29,9 @@ func (s *fakeStore) Redeliver(ctx context.Context, keys []store.DeliveryKey, job
 	if err != nil {
 		return nil, err
 	}
+	if job != nil && s.jobs[job.ID].State != store.RedeliveryRunning {
+		return nil, store.ErrConflict
+	}
 	var list []*store.Delivery
 	for _, key := range keys {
 		d := s.deliveries[key]
@@ -58,6 +61,9 @@ func (s *fakeStore) PutRedelivery(ctx context.Context, job *store.Redelivery, au
 	defer s.mu.Unlock()
 	if err != nil {
 		return err
+	}
+	if job.ID != 0 && s.jobs[job.ID].State != store.RedeliveryRunning {
+		return store.ErrConflict
 	}
 	if job.ID == 0 {
 		s.lastJob++

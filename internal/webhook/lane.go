@@ -20,14 +20,23 @@ const maxLeft = 4096
 // live one may come at any time. A live one that must wait for one of them, in
 // strict order, takes it out of that lane. What memory does not take stays in
 // the store and is loaded from there, which delays live ones too: a list is
-// meant to have some hundreds at most, and a [Redeliverer] brings more.
+// meant to have some hundreds at most, and a [Redeliverer] brings more. What is
+// for other nodes goes to Options.Elsewhere.
 func (d *Deliverer) Redeliver(list []*store.Delivery) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	var others []*store.Delivery
 	for _, again := range list {
-		if e := d.targets[again.Endpoint]; e != nil && again.State == store.Pending {
+		switch e := d.targets[again.Endpoint]; {
+		case again.State != store.Pending:
+		case !d.minds.Has(again.Key().Partition()):
+			others = append(others, again)
+		case e != nil:
 			e.handOff(&item{Delivery: *again, low: true, awaited: true})
 		}
+	}
+	if len(others) > 0 {
+		d.elsewhere(others)
 	}
 }
 

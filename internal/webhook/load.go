@@ -24,7 +24,7 @@ const (
 // load begins to load what the store has pending, if something may be due
 // there and half of the memory is free.
 func (e *endpoint) load() {
-	if !e.started || e.closed || e.loading || !e.wantsLoad() {
+	if !e.started || e.closed || e.loading || e.minds == 0 || !e.wantsLoad() {
 		return
 	}
 	e.loading = true
@@ -79,9 +79,13 @@ func (e *endpoint) query() (found, error) {
 	case <-e.d.loads.Done():
 		return found{}, e.d.loads.Err()
 	}
+	e.mu.Lock()
+	parts := e.minds
+	e.dropped = 0
+	e.mu.Unlock()
 	const ever = call.Instant(math.MaxInt64)
 	limit := e.d.capacity
-	list, err := e.d.store.PendingDeliveries(e.d.loads, store.AllPartitions, e.id, ever, false, limit)
+	list, err := e.d.store.PendingDeliveries(e.d.loads, parts, e.id, ever, false, limit)
 	if err != nil {
 		return found{}, err
 	}
@@ -91,7 +95,7 @@ func (e *endpoint) query() (found, error) {
 	if !e.settings().Strict {
 		return found{list: list}, nil
 	}
-	list, err = e.d.store.PendingDeliveries(e.d.loads, store.AllPartitions, e.id, ever, true, limit)
+	list, err = e.d.store.PendingDeliveries(e.d.loads, parts, e.id, ever, true, limit)
 	return found{list: list, heads: true}, err
 }
 
@@ -114,6 +118,9 @@ func (e *endpoint) merge(f found) bool {
 	}
 	for _, d := range f.list {
 		key := d.Key()
+		if p := key.Partition(); !e.minds.Has(p) || e.dropped.Has(p) {
+			continue
+		}
 		if owned := e.owned[key]; owned != nil && !owned.finishedBefore(d) {
 			delete(e.left, key)
 			continue

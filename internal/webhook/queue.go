@@ -37,6 +37,10 @@ type item struct {
 	index   int           // in the heap, while waiting
 	next    *item         // the one behind it in its call
 	open    int           // results that are not yet durable
+	// forgotten items are not owned and not attempted any more; parting, if
+	// not nil, waits until nothing of it is under way.
+	forgotten bool
+	parting   *parting
 }
 
 // fifo is a queue of items. An item whose state is no longer ready keeps its

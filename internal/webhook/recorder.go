@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -42,6 +43,7 @@ type recorder struct {
 
 	ctx    context.Context // of writes
 	cancel context.CancelFunc
+	fenced sync.Once // for the log
 
 	mu      sync.Mutex
 	queue   []result
@@ -169,7 +171,8 @@ func (r *recorder) take(n int) []result {
 	return batch
 }
 
-// try writes a batch, as often as it takes; false: the recorder was cancelled.
+// try writes a batch, as often as it takes, unless others have taken over the
+// work of this node, who do it again; false: the recorder was cancelled.
 func (r *recorder) try(batch []result) bool {
 	attempts := make([]store.Attempt, len(batch))
 	for i := range batch {
@@ -185,6 +188,10 @@ func (r *recorder) try(batch []result) bool {
 		}
 		if r.ctx.Err() != nil {
 			return false
+		}
+		if errors.Is(err, store.ErrFenced) {
+			r.fenced.Do(func() { r.log.Warn("results of callbacks are dropped: others make these callbacks now", "err", err) })
+			return true
 		}
 		if tries == 1 {
 			r.log.Error("results of callbacks cannot be written; they are kept and tried again", "err", err)

@@ -27,6 +27,7 @@ const (
 	window      = 128
 	windowCheck = 20 * time.Millisecond
 	jobPage     = 100
+	jobPoll     = 2 * time.Second // between looks for jobs of other nodes
 )
 
 // Pauses between tries when the store fails.
@@ -52,9 +53,10 @@ type JobStore interface {
 // the store, and a restart goes on from there. All methods may be called
 // concurrently.
 type Redeliverer struct {
-	store JobStore
-	to    *Deliverer
-	log   *slog.Logger
+	store  JobStore
+	to     *Deliverer
+	log    *slog.Logger
+	active func() bool
 
 	wake chan struct{} // there is a new job
 	turn chan struct{} // is held while a job is read and written
@@ -68,12 +70,14 @@ type Redeliverer struct {
 }
 
 // NewRedeliverer makes a Redeliverer, which hands to a Deliverer. A nil logger
-// logs nothing. No job runs before Start.
-func NewRedeliverer(s JobStore, to *Deliverer, log *slog.Logger) *Redeliverer {
+// logs nothing. Of several nodes only one runs jobs, also those that were begun
+// on others: the one whose active gives true; nil: this one. No job runs before
+// Start.
+func NewRedeliverer(s JobStore, to *Deliverer, log *slog.Logger, active func() bool) *Redeliverer {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	r := &Redeliverer{store: s, to: to, log: log, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+	r := &Redeliverer{store: s, to: to, log: log, active: active, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -109,7 +113,7 @@ func (r *Redeliverer) Begin(ctx context.Context, q store.DeliveryQuery, perSecon
 		q.Until = last + 1
 	}
 	q.After, q.Oldest, q.Limit = store.DeliveryPlace{}, true, maxChunk
-	job := &store.Redelivery{Query: q, PerSecond: perSecond, Total: -1, CreatedAt: call.At(time.Now())}
+	job := &store.Redelivery{Query: q, PerSecond: perSecond, Total: -1, CreatedAt: call.At(r.to.clock.Now())}
 	if err := r.store.PutRedelivery(ctx, job, audit); err != nil {
 		return nil, fmt.Errorf("redeliver: %w", err)
 	}
@@ -134,7 +138,7 @@ func (r *Redeliverer) Stop(ctx context.Context, id int64, audit *store.Audit) (*
 	if job.State != store.RedeliveryRunning {
 		return job, nil
 	}
-	job.State, job.EndedAt = store.RedeliveryStopped, call.At(time.Now())
+	job.State, job.EndedAt = store.RedeliveryStopped, call.At(r.to.clock.Now())
 	if err := r.store.PutRedelivery(ctx, job, audit); err != nil {
 		return nil, fmt.Errorf("stop redelivery %d: %w", id, err)
 	}
@@ -147,24 +151,41 @@ func (r *Redeliverer) Stop(ctx context.Context, id int64, audit *store.Audit) (*
 func (r *Redeliverer) run() {
 	for {
 		var job *store.Redelivery
-		if !r.persist("redeliveries cannot be read", func() (err error) {
+		if r.mine() && !r.persist("redeliveries cannot be read", func() (err error) {
 			job, err = r.oldest()
 			return err
 		}) {
 			return
 		}
 		if job == nil {
-			select {
-			case <-r.wake:
-				continue
-			case <-r.ctx.Done():
+			if !r.await() {
 				return
 			}
+			continue
 		}
 		if !r.carryOut(job) {
 			return
 		}
 	}
+}
+
+// mine reports whether this node runs the jobs.
+func (r *Redeliverer) mine() bool { return r.active == nil || r.active() }
+
+// await waits until there may be a job to run; false: the Redeliverer is being
+// closed. Other nodes begin jobs and hand over the running of them without a
+// word.
+func (r *Redeliverer) await() bool {
+	var poll <-chan time.Time
+	if r.active != nil {
+		poll = time.After(jobPoll)
+	}
+	select {
+	case <-r.wake:
+	case <-poll:
+	case <-r.ctx.Done():
+	}
+	return r.ctx.Err() == nil
 }
 
 // oldest finds the job to run next; nil: there is none.
@@ -187,8 +208,8 @@ func (r *Redeliverer) oldest() (*store.Redelivery, error) {
 	}
 }
 
-// carryOut works on a job until it has ended; false: the Redeliverer is being
-// closed.
+// carryOut works on a job until it has ended, or another node runs the jobs;
+// false: the Redeliverer is being closed.
 func (r *Redeliverer) carryOut(job *store.Redelivery) bool {
 	r.turn <- struct{}{}
 	r.current = job
@@ -198,7 +219,7 @@ func (r *Redeliverer) carryOut(job *store.Redelivery) bool {
 		r.current = nil
 		<-r.turn
 		if job.State == store.RedeliveryRunning {
-			return // to be gone on with after the next start
+			return // to be gone on with after the next start, or on another node
 		}
 		r.log.Info("redelivery ends", "redelivery", job.ID, "done", job.Done, "skipped", job.Skipped, "total", job.Total)
 	}()
@@ -207,7 +228,7 @@ func (r *Redeliverer) carryOut(job *store.Redelivery) bool {
 	}
 	pace := max(job.PerSecond, 1)
 	size := min(max(pace/chunksPerSecond, 1), maxChunk)
-	for next := time.Now(); ; {
+	for next := time.Now(); r.mine(); {
 		n, on := r.advance(job, size)
 		if !on {
 			return r.ctx.Err() == nil
@@ -220,6 +241,7 @@ func (r *Redeliverer) carryOut(job *store.Redelivery) bool {
 			return false
 		}
 	}
+	return true
 }
 
 // count counts what the job will come to, bit by bit; false: there is nothing
@@ -272,14 +294,14 @@ func (r *Redeliverer) advance(job *store.Redelivery, size int) (int, bool) {
 	for i, d := range page.Deliveries {
 		keys[i] = d.Key()
 		for r.to.redelivering(d.Endpoint) > window {
-			if !r.pause(windowCheck) || !r.running(job) {
+			if !r.pause(windowCheck) || !r.running(job) || !r.mine() {
 				return 0, false
 			}
 		}
 	}
 	var again []*store.Delivery
 	on := r.step(job, keys, func(next *store.Redelivery) (err error) {
-		now := call.At(time.Now())
+		now := call.At(r.to.clock.Now())
 		if next.Query.After = page.Next; page.Next == (store.DeliveryPlace{}) {
 			next.State, next.EndedAt = store.RedeliveryDone, now
 		}
@@ -325,6 +347,12 @@ func (r *Redeliverer) step(job *store.Redelivery, keys []store.DeliveryKey, chan
 			*job = next
 		case errors.Is(err, store.ErrUnknown):
 			tried = &next
+		case errors.Is(err, store.ErrConflict): // another node has stopped it
+			stored, err := r.store.Redelivery(r.ctx, job.ID)
+			if err == nil {
+				*job = *stored
+			}
+			return err
 		}
 		return err
 	}) && r.running(job)

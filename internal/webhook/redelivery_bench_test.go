@@ -58,7 +58,7 @@ func liveBesideBulk(b *testing.B, pace int) {
 	}, rawServer(b))
 	w.fillDelivered(bulk)
 	w.d.Start()
-	jobs := NewRedeliverer(w.store, w.d, nil)
+	jobs := NewRedeliverer(w.store, w.d, nil, nil)
 	jobs.Start()
 
 	// live delivers until something is over, and gives the median and the 99th

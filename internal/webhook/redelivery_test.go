@@ -16,7 +16,7 @@ import (
 
 // jobs starts a Redeliverer over a world.
 func (w *world) jobs(log *slog.Logger) *Redeliverer {
-	r := NewRedeliverer(w.store, w.d, log)
+	r := NewRedeliverer(w.store, w.d, log, nil)
 	r.Start()
 	return r
 }

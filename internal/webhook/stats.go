@@ -47,8 +47,9 @@ func (h *health) note(a *store.Attempt) {
 	h.failures++
 }
 
-// Stats gives the state of every endpoint, by ID. For endpoints that do not
-// have all of their backlog in memory the store is asked; if it does not
+// Stats gives the state of every endpoint, by ID; the backlog is that of all
+// nodes, the rest is about this one. For endpoints that do not have all of
+// their backlog in memory the store is asked; if it does not
 // answer, their numbers are of what is in memory.
 func (d *Deliverer) Stats(ctx context.Context) []EndpointStats {
 	d.mu.RLock()
@@ -99,5 +100,5 @@ func (e *endpoint) stats() (s EndpointStats, complete bool) {
 			s.Oldest = it.At
 		}
 	}
-	return s, e.horizon == never && !e.loading
+	return s, e.horizon == never && !e.loading && e.d.mindsAll()
 }

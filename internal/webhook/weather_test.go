@@ -24,7 +24,7 @@ type chaos struct {
 func (c *chaos) start(capacity int) {
 	c.late = nil // they are lost with those who had them
 	c.world.start(capacity, c.endpoints...)
-	c.jobs = NewRedeliverer(c.store, c.d, nil)
+	c.jobs = NewRedeliverer(c.store, c.d, nil, nil)
 	c.jobs.Start()
 }
 

@@ -34,7 +34,7 @@ func (e *endpoint) dispatch() {
 			continue
 		}
 		w := &worker{e: e, work: make(chan *item, 1)}
-		w.transport, w.userAgent = e.d.transport, e.d.userAgent
+		w.transport, w.userAgent, w.clock = e.d.transport, e.d.userAgent, e.d.clock
 		e.workers++
 		conf := e.conf
 		e.d.tasks.Go(func() { w.run(it, conf) })
@@ -134,6 +134,7 @@ func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Resul
 	}
 	if out.aborted {
 		it.state = blocked // nothing happens any more; the store still has it pending
+		it.settled()
 		return rec, verdict
 	}
 	rec = attemptOf(&it.Delivery, out)
@@ -148,7 +149,7 @@ func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Resul
 	it.open++
 	e.d.recorder.add(result{Attempt: rec, of: it, by: e})
 
-	if it.State != store.Pending {
+	if it.State != store.Pending || it.forgotten {
 		it.state = finished
 	}
 	if it.chained && (it.State != store.Pending || !e.conf.Strict) {
@@ -157,12 +158,13 @@ func (e *endpoint) book(it *item, out outcome) (rec store.Attempt, verdict Resul
 	switch {
 	case verdict == ResultDelivered:
 		e.answered()
+	case it.forgotten:
 	case verdict == ResultHeld:
 		it.state = held
 		e.hold.items = append(e.hold.items, it)
 	case it.State == store.Pending:
 		pause := time.Duration(it.Due-call.At(out.ended)) * time.Millisecond
-		it.due = out.ended.Sub(e.d.epoch) + pause
+		it.due = e.d.now() + pause
 		e.schedule(it)
 	}
 	return rec, verdict

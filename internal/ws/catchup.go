@@ -11,20 +11,25 @@ import (
 // and no longer is, why. before is nil when they know nothing of the call. A
 // device that is told something twice sees it by the version.
 func (s *Server) CatchUp(before, after *call.Call) {
-	m := mail{hub: &s.hub, c: after, at: now(), sent: make([]trace.Entry, 0, 8)}
+	m := mail{hub: &s.hub, c: after, at: s.now(), sent: make([]trace.Entry, 0, 8)}
 	var changed []call.UserID
 	for i := range after.Users {
 		u := &after.Users[i]
-		was := before != nil && before.Active(u.ID)
-		if before == nil || before.User(u.ID) == nil || before.User(u.ID).State != u.State {
+		var was *call.User
+		if before != nil {
+			was = before.User(u.ID)
+		}
+		if was == nil || was.State != u.State {
 			changed = append(changed, u.ID)
 		}
-		switch is := after.Active(u.ID); {
-		case is && !was && u.ID == after.Caller && before == nil:
+		rang := was != nil && before.Live() && was.State.Pending()
+		rings := after.Live() && u.State.Pending()
+		switch {
+		case before == nil && after.Live() && u.ID == after.Caller:
 			m.toAll(u.ID, protocol.EventCallCreated)
-		case is && !was && u.State.Pending():
+		case rings && !rang:
 			m.toAll(u.ID, protocol.EventCallInvited)
-		case was && !is:
+		case rang && !rings:
 			m.stopped(u)
 		}
 	}
@@ -45,7 +50,7 @@ func (m *mail) toAll(id call.UserID, event string) {
 	}
 }
 
-// stopped tells the devices of a user for whom the call is over why it is,
+// stopped tells the devices of a user who rang and no longer does why that is,
 // unless the end of the call itself says so, or they did it.
 func (m *mail) stopped(u *call.User) {
 	for _, cl := range m.hub.of(userKey{m.c.App, u.ID}) {
@@ -58,7 +63,10 @@ func (m *mail) stopped(u *call.User) {
 			m.queue(cl, protocol.EventCallTimedOut, eventFrame(protocol.EventCallTimedOut, protocol.TimedOut{
 				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
 			}))
-		case call.AnsweredElsewhere:
+		case call.AnsweredElsewhere, call.HasQuit: // who has quit had accepted before
+			if u.LastBy == cl.session {
+				continue
+			}
 			answer := "accepted"
 			if u.State == call.Rejected {
 				answer = "rejected"

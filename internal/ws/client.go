@@ -143,7 +143,7 @@ func (cl *client) end() {
 	cl.mu.Unlock()
 	if cl.in {
 		cl.server.hub.remove(cl)
-		cl.server.engine.Lost(cl.key.app, cl.key.user, cl.session, cl, cl.conn.lastSignOfLife())
+		cl.server.engine.Lost(cl.key.app, cl.key.user, cl.session, cl, cl.server.Clock.Machine().Add(-time.Since(cl.conn.lastSignOfLife())))
 	}
 	cl.conn.finish()
 }
@@ -286,7 +286,7 @@ func (cl *client) tick() {
 		}
 		cl.conn.touch()
 	}
-	if left := cl.expires.Sub(now); left <= 0 {
+	if left := cl.server.Clock.Until(cl.expires); left <= 0 {
 		cl.conn.close(protocol.CloseTokenExpired, expiredText)
 		return
 	} else if left <= warnBefore && !cl.warned {
@@ -306,7 +306,7 @@ func (cl *client) tick() {
 // setTimer waits for whatever is due first; mu is held.
 func (cl *client) setTimer(now time.Time) {
 	next := cl.nextAt
-	token := cl.expires
+	token := now.Add(cl.server.Clock.Until(cl.expires))
 	if !cl.warned {
 		token = token.Add(-warnBefore)
 	}

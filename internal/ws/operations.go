@@ -47,7 +47,7 @@ var operations = map[string]operation{
 	protocol.OpCallQuery:      {true, (*client).callQuery},
 }
 
-func now() call.Instant { return call.At(time.Now()) }
+func (s *Server) now() call.Instant { return call.At(s.Clock.Now()) }
 
 func (cl *client) actor() call.Actor { return call.Actor{User: cl.key.user, Session: cl.session} }
 
@@ -55,7 +55,7 @@ func (cl *client) ping(req protocol.Request) error {
 	if err := decode(req, &struct{}{}); err != nil {
 		return err
 	}
-	cl.reply(req.ID, protocol.PingReply{ServerTimeMS: int64(now())}, nil)
+	cl.reply(req.ID, protocol.PingReply{ServerTimeMS: int64(cl.server.now())}, nil)
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (cl *client) login(req protocol.Request) error {
 		return err
 	}
 	cl.reply(req.ID, protocol.LoginReply{
-		SessionID: string(id), Resumed: resumed, ServerTimeMS: int64(now()),
+		SessionID: string(id), Resumed: resumed, ServerTimeMS: int64(cl.server.now()),
 		HeartbeatIntervalMS: cl.server.HeartbeatInterval.Milliseconds(), Snapshot: snapshot,
 	}, nil)
 	cl.authenticated(expires)
@@ -120,7 +120,7 @@ func (cl *client) verify(token string) (expires time.Time, err error) {
 		return time.Time{}, protocol.Errorf(protocol.CodeTokenInvalid, "no app %d on this server", cl.key.app)
 	}
 	for _, secret := range app.Secrets {
-		expires, err = cl.server.Verify(token, cl.key.app, string(cl.key.user), secret, time.Now())
+		expires, err = cl.server.Verify(token, cl.key.app, string(cl.key.user), secret, cl.server.Clock.Now())
 		if err == nil {
 			return expires, nil
 		}
@@ -201,7 +201,7 @@ func (cl *client) snapshot(shown []string) (protocol.Snapshot, error) {
 	}
 	out := protocol.Snapshot{Calls: make([]protocol.Call, 0, len(snap.Live)), Ended: make([]protocol.EndedCall, 0, len(snap.Over))}
 	for _, c := range snap.Live {
-		out.Calls = append(out.Calls, viewCall(c, cl.key.user, now()))
+		out.Calls = append(out.Calls, viewCall(c, cl.key.user, cl.server.now()))
 		cl.trace(c.ID, trace.Entry{Kind: trace.CaughtUp, Version: c.Version})
 	}
 	for _, end := range snap.Over {
@@ -310,7 +310,7 @@ func (cl *client) callJoin(req protocol.Request) error {
 	return cl.act(req, func(in protocol.CallAction, _ []byte) call.Command {
 		return call.Join{Actor: cl.actor(), ExtendedData: in.ExtendedData, InvitedOnly: cl.invitedOnly()}
 	}, func(r call.Result) {
-		at := now()
+		at := cl.server.now()
 		reply := protocol.JoinReply{Call: viewCall(r.Call, cl.key.user, at), JoinTimeMS: int64(at)}
 		cl.reply(req.ID, reply, nil)
 	})
@@ -379,7 +379,7 @@ func (cl *client) page(calls []*call.Call) (protocol.QueryReply, int) {
 	reply := protocol.QueryReply{Calls: make([]protocol.Call, 0, len(calls))}
 	size, fits := envelope, 0
 	for _, c := range calls {
-		view := viewCall(c, cl.key.user, now())
+		view := viewCall(c, cl.key.user, cl.server.now())
 		reply.Calls = append(reply.Calls, view)
 		if size += len(mustJSON(view)) + 1; size <= protocol.MaxFrame {
 			fits++
@@ -418,7 +418,7 @@ func (cl *client) refusal(id call.ID, cmd call.Command, err error) error {
 
 // trace notes something between this device and the server.
 func (cl *client) trace(id call.ID, e trace.Entry) {
-	e.At, e.User, e.Session = now(), cl.key.user, cl.session
+	e.At, e.User, e.Session = cl.server.now(), cl.key.user, cl.session
 	cl.server.Trace(id, e)
 }
 

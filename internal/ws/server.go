@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/peer"
 	"github.com/ringback/ringback/internal/trace"
@@ -60,6 +61,7 @@ type Options struct {
 	// Trace, if set, is told what devices were sent and said about a call. It
 	// must not block.
 	Trace func(id call.ID, entries ...trace.Entry)
+	Clock *clock.Clock // nil: the machine's
 }
 
 // loginLimit is the time that a connection has to log in.
@@ -77,6 +79,7 @@ type Server struct {
 	mu      sync.Mutex
 	open    map[*client]struct{}
 	closing bool
+	away    bool           // devices are sent elsewhere
 	work    sync.WaitGroup // readers
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -142,13 +145,31 @@ func (s *Server) enter(c *client) bool {
 		delete(s.open, c)
 		s.mu.Unlock()
 	})
-	return !s.closing
+	return !s.closing && !s.away
 }
 
 func (s *Server) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.closing || s.away
+}
+
+// SendAway tells every device to go elsewhere (1001), and takes no others until
+// Welcome.
+func (s *Server) SendAway() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+	for c := range s.open {
+		c.conn.close(protocol.CloseGoingAway, "this node cannot do its work: connect to another")
+	}
+}
+
+// Welcome takes devices again.
+func (s *Server) Welcome() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
 }
 
 // Connections is the number of open connections.

@@ -14,7 +14,7 @@ import (
 // the one place that says which device learns what of a call; the rows follow
 // the event table of the client protocol.
 func (s *Server) Tell(t engine.Transition) {
-	m := mail{hub: &s.hub, c: t.After, at: now(), remote: t.Remote, elsewhere: t.Elsewhere, sent: make([]trace.Entry, 0, 8)}
+	m := mail{hub: &s.hub, c: t.After, at: s.now(), remote: t.Remote, elsewhere: t.Elsewhere, sent: make([]trace.Entry, 0, 8)}
 	m.leftOut(t)
 	switch e := t.Event.(type) {
 	case call.CallCreated:

@@ -1,12 +1,12 @@
-// Package bustest is the suite that every bus passes.
+// Package bustest is the suite that every form of the bus passes.
 package bustest
 
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,407 +15,313 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// patience is how long something may take that does happen.
-const patience = 20 * time.Second
-
-// soon is how long a loss may go unnoticed.
-const soon = 5 * time.Second
-
-// Network is a bus under test, which can be made to fail.
-type Network interface {
-	// Join gives a node its access.
-	Join(t *testing.T, self store.NodeID, h bus.Handler) bus.Bus
-	// Cut takes the connection from a node, and Heal gives it back.
-	Cut(t *testing.T, id store.NodeID)
-	Heal(t *testing.T, id store.NodeID)
-	// Lose loses a message on its way.
-	Lose(t *testing.T, from, to store.NodeID)
-	// Settle waits until what was sent is where it waits for the handler.
-	Settle(t *testing.T, from, to store.NodeID)
+// Network is a form of the bus with nothing on it.
+type Network struct {
+	Join func(self store.NodeID, h bus.Handler) bus.Bus
+	// Cut breaks the connection of a node, Mend lets it come back.
+	Cut, Mend func(id store.NodeID)
+	// Waiting is how many messages wait for a node that does not receive.
+	Waiting int
 }
 
-// Run tests the networks that a function makes.
-func Run(t *testing.T, network func(t *testing.T) Network) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, n *net)
-	}{
-		{"messages arrive in order", inOrder},
-		{"data is the sender's again", ownData},
-		{"a loss is noticed before what follows", lossBefore},
-		{"the loss of the last message is noticed", lossLast},
-		{"questions are answered", questions},
-		{"a slow answer holds nothing up", slowAnswer},
-		{"a node that is cut off", cutOff},
-		{"messages may be large, but not too large", large},
-		{"a full queue is a loss", fullQueue},
-		{"a closed bus is silent", closed},
+// patience is how long something that has to happen may take.
+const patience = 15 * time.Second
+
+// Run runs the suite. each makes a Network and has a test use it.
+func Run(t *testing.T, each func(t *testing.T, test func(t *testing.T, n *Network))) {
+	for name, test := range map[string]func(t *testing.T, n *Network){
+		"Order":       testOrder,
+		"Ask":         testAsk,
+		"AskNobody":   testAskNobody,
+		"SenderCut":   testSenderCut,
+		"ReceiverCut": testReceiverCut,
+		"Overflow":    testOverflow,
+		"Quiet":       testQuiet,
+		"Close":       testClose,
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			test.run(t, &net{Network: network(t)})
-		})
+		t.Run(name, func(t *testing.T) { each(t, test) })
 	}
 }
 
-// net makes nodes that know each other.
-type net struct {
-	Network
-	nodes []*node
-}
-
-// node is a handler that remembers what came.
-type node struct {
+// Node is a Handler that keeps what comes.
+type Node struct {
 	bus.Bus
-	id store.NodeID
-
+	Hold   chan struct{} // if not nil, Receive waits until it is closed
+	Reply  func(from store.NodeID, data []byte) ([]byte, error)
 	mu     sync.Mutex
-	log    []entry
-	closed bool
-	block  chan struct{} // not nil: Receive waits until it is closed
-	answer func(data []byte) ([]byte, error)
-	news   chan struct{}
+	got    map[store.NodeID][]string
+	missed map[store.NodeID]int
 }
 
-type entry struct {
-	from   store.NodeID
-	data   []byte
-	missed bool
-}
-
-func (n *net) join(t *testing.T, count int) []*node {
+// Join joins a network with a new Node, which leaves when the test ends.
+func Join(t *testing.T, n *Network, self store.NodeID) *Node {
 	t.Helper()
-	var ids []store.NodeID
-	for range count {
-		nd := &node{id: store.NodeID(len(n.nodes) + 1), news: make(chan struct{}, 1)}
-		nd.Bus = n.Join(t, nd.id, nd)
-		t.Cleanup(func() { _ = nd.Close() })
-		n.nodes = append(n.nodes, nd)
-		ids = append(ids, nd.id)
-	}
-	for i, nd := range n.nodes {
-		others := append(append([]store.NodeID(nil), ids[:i]...), ids[i+1:]...)
-		nd.Peers(others)
-	}
-	return n.nodes
+	node := &Node{got: make(map[store.NodeID][]string), missed: make(map[store.NodeID]int)}
+	node.Bus = n.Join(self, node)
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return node
 }
 
-func (n *node) Receive(from store.NodeID, data []byte) {
-	n.mu.Lock()
-	block := n.block
-	n.mu.Unlock()
-	if block != nil {
-		<-block
+// Receive keeps a message.
+func (n *Node) Receive(from store.NodeID, data []byte) {
+	if n.Hold != nil {
+		<-n.Hold
 	}
-	n.note(entry{from: from, data: data})
-}
-
-func (n *node) Missed(from store.NodeID) { n.note(entry{from: from, missed: true}) }
-
-func (n *node) Answer(_ store.NodeID, data []byte) ([]byte, error) { return n.answer(data) }
-
-func (n *node) note(e entry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
-		e.missed = true
-		e.from = -1
-	}
-	n.log = append(n.log, e)
-	select {
-	case n.news <- struct{}{}:
-	default:
-	}
+	n.got[from] = append(n.got[from], string(data))
 }
 
-func (n *node) entries() []entry {
+// Answer answers as Reply says.
+func (n *Node) Answer(from store.NodeID, data []byte) ([]byte, error) { return n.Reply(from, data) }
+
+// Missed counts.
+func (n *Node) Missed(from store.NodeID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return append([]entry(nil), n.log...)
+	n.missed[from]++
 }
 
-// await waits for what the log of a node is to have.
-func (n *node) await(t *testing.T, what string, within time.Duration, ok func(log []entry) bool) {
+// Got is what has come from a node.
+func (n *Node) Got(from store.NodeID) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.got[from][:len(n.got[from]):len(n.got[from])]
+}
+
+// MissedOf is how often messages of a node were missed.
+func (n *Node) MissedOf(from store.NodeID) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.missed[from]
+}
+
+// Until waits until something is so.
+func Until(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	late := time.After(within)
-	for !ok(n.entries()) {
-		select {
-		case <-n.news:
-		case <-late:
-			t.Fatalf("node %d: %s did not come within %v; it has %s", n.id, what, within, describe(n.entries()))
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
 
-func describe(log []entry) string {
-	var out bytes.Buffer
-	for i, e := range log {
-		if i == 20 {
-			fmt.Fprintf(&out, "… (%d)", len(log))
-			break
-		}
-		if e.missed {
-			fmt.Fprintf(&out, "missed(%d) ", e.from)
-		} else {
-			fmt.Fprintf(&out, "%d:%.20q ", e.from, e.data)
-		}
-	}
-	return out.String()
-}
-
-func got(from store.NodeID, data string) func([]entry) bool {
-	return func(log []entry) bool { return index(log, from, data) >= 0 }
-}
-
-func index(log []entry, from store.NodeID, data string) int {
-	for i, e := range log {
-		if !e.missed && e.from == from && string(e.data) == data {
-			return i
-		}
-	}
-	return -1
-}
-
-func missed(from ...store.NodeID) func([]entry) bool {
-	return func(log []entry) bool {
-		for _, e := range log {
-			for _, id := range from {
-				if e.missed && e.from == id {
-					return true
-				}
-			}
-		}
-		return false
-	}
-}
-
-func send(t *testing.T, from *node, to store.NodeID, data string) {
-	t.Helper()
-	if err := from.Send(to, []byte(data)); err != nil {
-		t.Fatalf("node %d sends to %d: %v", from.id, to, err)
-	}
-}
-
-func inOrder(t *testing.T, n *net) {
-	const count = 2000
-	nodes := n.join(t, 3)
-	var senders sync.WaitGroup
-	for _, from := range nodes[1:] {
-		senders.Go(func() {
+func testOrder(t *testing.T, n *Network) {
+	const count = 500
+	a, b, c := Join(t, n, 1), Join(t, n, 2), Join(t, n, 3)
+	var work sync.WaitGroup
+	for _, from := range []*Node{a, c} {
+		work.Go(func() {
+			var buf []byte // the bus must not keep it
 			for i := range count {
-				if err := from.Send(1, binary.BigEndian.AppendUint32(nil, uint32(i))); err != nil {
-					t.Errorf("node %d sends: %v", from.id, err)
-					return
+				buf = fmt.Appendf(buf[:0], "message %d", i)
+				if err := from.Send(2, buf); err != nil {
+					t.Error(err)
 				}
 			}
 		})
 	}
-	senders.Wait()
-	nodes[0].await(t, "all messages", patience, func(log []entry) bool { return len(log) >= 2*count })
-	next := make(map[store.NodeID]uint32)
-	for _, e := range nodes[0].entries() {
-		if e.missed {
-			t.Fatalf("missed(%d) while nothing was lost", e.from)
+	work.Wait()
+	Until(t, "all messages come", func() bool { return len(b.Got(1)) == count && len(b.Got(3)) == count })
+	for _, from := range []store.NodeID{1, 3} {
+		for i, data := range b.Got(from) {
+			if want := fmt.Sprintf("message %d", i); data != want {
+				t.Fatalf("message %d of node %d is %q", i, from, data)
+			}
 		}
-		if i := binary.BigEndian.Uint32(e.data); i != next[e.from] {
-			t.Fatalf("message %d of node %d came in place of %d", i, e.from, next[e.from])
-		}
-		next[e.from]++
-	}
-}
-
-func ownData(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	data := []byte("first")
-	for _, text := range []string{"first", "other"} {
-		copy(data, text)
-		if err := nodes[0].Send(2, data); err != nil {
-			t.Fatal(err)
+		if b.MissedOf(from) != 0 {
+			t.Errorf("messages of node %d count as missed", from)
 		}
 	}
-	copy(data, "XXXXX")
-	nodes[1].await(t, "the second message", patience, got(1, "other"))
-	if log := nodes[1].entries(); index(log, 1, "first") != 0 {
-		t.Fatalf("it got %s", describe(log))
+	if len(a.Got(1))+len(a.Got(2))+len(a.Got(3)) != 0 {
+		t.Error("a message came to another node")
 	}
-}
-
-func lossBefore(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	send(t, nodes[0], 2, "a")
-	n.Lose(t, 1, 2)
-	send(t, nodes[0], 2, "b")
-	nodes[1].await(t, "the message after the loss", patience, got(1, "b"))
-	log := nodes[1].entries()
-	if at := index(log, 1, "b"); !missed(1)(log[:at]) {
-		t.Fatalf("the loss was not told before the message after it: %s", describe(log))
+	if err := a.Send(2, nil); err != nil {
+		t.Fatal(err)
 	}
+	Until(t, "an empty message comes", func() bool { return len(b.Got(1)) == count+1 })
 }
 
-func lossLast(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	send(t, nodes[0], 2, "a")
-	n.Lose(t, 1, 2)
-	nodes[1].await(t, "news of the loss", soon, missed(1))
-}
-
-func questions(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	nodes[1].answer = func(data []byte) ([]byte, error) {
-		if len(data) == 0 {
-			return nil, nil
+func testAsk(t *testing.T, n *Network) {
+	a, b := Join(t, n, 1), Join(t, n, 2)
+	hold := make(chan struct{})
+	b.Reply = func(from store.NodeID, data []byte) ([]byte, error) {
+		switch string(data) {
+		case "wait":
+			<-hold
+		case "fail":
+			return nil, errors.New("no way")
 		}
-		if string(data) == "bad" {
-			return nil, errors.New("no such thing")
-		}
-		return append([]byte("re: "), data...), nil
+		return fmt.Appendf(nil, "%d says %s", from, data), nil
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if answer, err := nodes[0].Ask(ctx, 2, []byte("hello")); err != nil || string(answer) != "re: hello" {
-		t.Fatalf("answer %q, %v", answer, err)
+	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancelShort()
+	if _, err := a.Ask(short, 2, []byte("wait")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a question without an answer: %v", err)
 	}
-	if answer, err := nodes[0].Ask(ctx, 2, nil); err != nil || len(answer) != 0 {
-		t.Fatalf("answer to nothing %q, %v", answer, err)
+	// The one that still waits holds up nothing else.
+	big := bytes.Repeat([]byte("x"), 100_000)
+	for _, question := range []string{"hello", "", string(big)} {
+		if reply, err := a.Ask(ctx, 2, []byte(question)); err != nil || string(reply) != "1 says "+question {
+			t.Errorf("the answer is %.40q, %v", reply, err)
+		}
 	}
-	var refused *bus.AnswerError
-	if _, err := nodes[0].Ask(ctx, 2, []byte("bad")); !errors.As(err, &refused) || refused.Text != "no such thing" {
-		t.Fatalf("error %v, want that of the other node", err)
+	var remote *bus.RemoteError
+	if _, err := a.Ask(ctx, 2, []byte("fail")); !errors.As(err, &remote) || remote.Node != 2 || remote.Text != "no way" {
+		t.Errorf("the error of the other node: %v", err)
 	}
-	if _, err := nodes[0].Ask(ctx, 9, []byte("hello")); !errors.Is(err, bus.ErrAbsent) {
-		t.Fatalf("error of a node that is not there: %v", err)
-	}
-}
-
-func slowAnswer(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	release := make(chan struct{})
-	nodes[1].answer = func([]byte) ([]byte, error) { <-release; return nil, nil }
-	ctx, cancel := context.WithCancel(t.Context())
-	asked := make(chan error, 1)
-	go func() {
-		_, err := nodes[0].Ask(ctx, 2, []byte("?"))
-		asked <- err
-	}()
-	send(t, nodes[0], 2, "news")
-	nodes[1].await(t, "a message during an answer", patience, got(1, "news"))
-	cancel()
-	if err := <-asked; !errors.Is(err, context.Canceled) {
-		t.Fatalf("the question that was given up: %v", err)
-	}
-	close(release)
-}
-
-func cutOff(t *testing.T, n *net) {
-	nodes := n.join(t, 3)
-	send(t, nodes[0], 2, "before")
-	nodes[1].await(t, "the first message", patience, got(1, "before"))
-	n.Cut(t, 1)
-	waitUntil(t, "Connected says that node 1 is cut off", func() bool { return nodes[0].Connected() != nil })
-	if err := nodes[0].Connected(); !errors.Is(err, bus.ErrDisconnected) {
-		t.Fatalf("Connected: %v", err)
-	}
-	if err := nodes[0].Send(2, []byte("lost")); !errors.Is(err, bus.ErrDisconnected) {
-		t.Fatalf("Send while cut off: %v", err)
-	}
-	if _, err := nodes[0].Ask(t.Context(), 2, []byte("?")); !errors.Is(err, bus.ErrDisconnected) {
-		t.Fatalf("Ask while cut off: %v", err)
-	}
-	if err := nodes[1].Connected(); err != nil {
-		t.Fatalf("Connected of another node: %v", err)
-	}
-	send(t, nodes[1], 1, "lost too")
-	send(t, nodes[1], 3, "still there")
-	nodes[2].await(t, "a message between the others", patience, got(2, "still there"))
-
-	n.Heal(t, 1)
-	waitUntil(t, "Connected says that node 1 is back", func() bool { return nodes[0].Connected() == nil })
-	nodes[0].await(t, "news that messages were missed", patience, missed(0))
-	nodes[1].await(t, "news that a message was not sent", patience, missed(1))
-	send(t, nodes[0], 2, "after")
-	send(t, nodes[1], 1, "after")
-	nodes[1].await(t, "a message of the node that is back", patience, got(1, "after"))
-	nodes[0].await(t, "a message to the node that is back", patience, got(2, "after"))
-	if index(nodes[1].entries(), 1, "lost") >= 0 || index(nodes[0].entries(), 2, "lost too") >= 0 {
-		t.Fatal("old news was kept and came later")
-	}
-}
-
-func large(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	largest := bytes.Repeat([]byte("x"), bus.MaxMessage)
-	nodes[1].answer = func(data []byte) ([]byte, error) { return append(data, make([]byte, len(data)%2)...), nil }
-	send(t, nodes[0], 2, string(largest))
-	nodes[1].await(t, "the largest message", patience, got(1, string(largest)))
-	if err := nodes[0].Send(2, append(largest, 'x')); !errors.Is(err, bus.ErrTooLarge) {
-		t.Fatalf("a larger one: %v", err)
-	}
-	nodes[1].await(t, "news of the one that was too large", soon, missed(1))
-	if answer, err := nodes[0].Ask(t.Context(), 2, largest); err != nil || !bytes.Equal(answer, largest) {
-		t.Fatalf("the largest answer: %d bytes, %v", len(answer), err)
-	}
-	if _, err := nodes[0].Ask(t.Context(), 2, append(largest, 'x')); !errors.Is(err, bus.ErrTooLarge) {
-		t.Fatalf("a larger question: %v", err)
-	}
-}
-
-func fullQueue(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	nodes[1].mu.Lock()
-	nodes[1].block = make(chan struct{})
-	nodes[1].mu.Unlock()
-	for range 1 << 15 {
-		send(t, nodes[0], 2, "flood")
-	}
-	n.Settle(t, 1, 2)
-	close(nodes[1].block)
-	nodes[1].await(t, "news of what there was no room for", patience, missed(0, 1))
-	send(t, nodes[0], 2, "after")
-	nodes[1].await(t, "a message after the flood", patience, got(1, "after"))
-}
-
-func closed(t *testing.T, n *net) {
-	nodes := n.join(t, 2)
-	send(t, nodes[0], 2, "a")
-	nodes[1].await(t, "a message", patience, got(1, "a"))
-	send(t, nodes[1], 1, "the last")
-	if err := nodes[1].Close(); err != nil {
+	if err := a.Send(2, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	nodes[1].mu.Lock()
-	nodes[1].closed = true
-	nodes[1].mu.Unlock()
-	nodes[0].await(t, "what was sent before closing", patience, got(2, "the last"))
-	send(t, nodes[0], 2, "b")
-	if err := nodes[1].Send(1, []byte("c")); !errors.Is(err, bus.ErrClosed) {
-		t.Fatalf("Send after Close: %v", err)
+	Until(t, "a message passes a question", func() bool { return len(b.Got(1)) == 1 })
+	close(hold)
+}
+
+func testAskNobody(t *testing.T, n *Network) {
+	a := Join(t, n, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := a.Ask(ctx, 9, []byte("x")); !errors.Is(err, bus.ErrNoNode) {
+		t.Errorf("asking nobody: %v", err)
 	}
-	if _, err := nodes[1].Ask(t.Context(), 1, nil); !errors.Is(err, bus.ErrClosed) {
-		t.Fatalf("Ask after Close: %v", err)
-	}
-	if err := nodes[1].Connected(); !errors.Is(err, bus.ErrClosed) {
-		t.Fatalf("Connected after Close: %v", err)
-	}
-	if err := nodes[1].Close(); err != nil {
-		t.Fatalf("a second Close: %v", err)
-	}
-	if log := nodes[1].entries(); missed(-1)(log) {
-		t.Fatalf("the handler was called after Close: %s", describe(log))
+	if err := a.Send(9, []byte("x")); err != nil {
+		t.Errorf("sending to nobody: %v", err)
 	}
 }
 
-// waitUntil polls for something that other goroutines or the network bring
-// about.
-func waitUntil(t *testing.T, what string, ok func() bool) {
+// meet has nodes know each other and exchange messages.
+func meet(t *testing.T, a, b *Node) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("not within %v: %s", patience, what)
+	a.Peers([]store.NodeID{2})
+	b.Peers([]store.NodeID{1})
+	if err := errors.Join(a.Send(2, []byte("first")), b.Send(1, []byte("first")), a.Connected(), b.Connected()); err != nil {
+		t.Fatal(err)
+	}
+	Until(t, "messages pass", func() bool { return len(a.Got(2)) == 1 && len(b.Got(1)) == 1 })
+}
+
+func testSenderCut(t *testing.T, n *Network) {
+	a, b := Join(t, n, 1), Join(t, n, 2)
+	meet(t, a, b)
+	n.Cut(1)
+	Until(t, "the sender knows that it is cut off", func() bool { return a.Connected() != nil })
+	began := time.Now()
+	if err := a.Send(2, []byte("old news")); !errors.Is(err, bus.ErrDisconnected) {
+		t.Errorf("sending while cut off: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := a.Ask(ctx, 2, nil); !errors.Is(err, bus.ErrDisconnected) {
+		t.Errorf("asking while cut off: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("that took %v", took)
+	}
+	n.Mend(1)
+	Until(t, "the sender is told", func() bool { return a.Connected() == nil && a.MissedOf(0) > 0 })
+	Until(t, "the receiver finds out that it missed something", func() bool { return b.MissedOf(1) > 0 })
+	if err := a.Send(2, []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	Until(t, "messages pass again", func() bool { return len(b.Got(1)) == 2 })
+	if got := strings.Join(b.Got(1), ", "); got != "first, last" {
+		t.Errorf("the receiver got %s", got)
+	}
+}
+
+func testReceiverCut(t *testing.T, n *Network) {
+	a, b := Join(t, n, 1), Join(t, n, 2)
+	meet(t, a, b)
+	n.Cut(2)
+	Until(t, "the receiver knows that it is cut off", func() bool { return b.Connected() != nil })
+	if err := a.Send(2, []byte("lost")); err != nil {
+		t.Fatal(err)
+	}
+	n.Mend(2)
+	Until(t, "the receiver is told", func() bool { return b.Connected() == nil && b.MissedOf(0) > 0 && b.MissedOf(1) > 0 })
+	if err := a.Send(2, []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	Until(t, "messages pass again", func() bool { return len(b.Got(1)) == 2 })
+}
+
+func testOverflow(t *testing.T, n *Network) {
+	a, b := Join(t, n, 1), Join(t, n, 2)
+	hold := make(chan struct{})
+	b.Hold = hold
+	b.Reply = func(store.NodeID, []byte) ([]byte, error) { return nil, nil }
+	a.Peers([]store.NodeID{2})
+	for range n.Waiting + n.Waiting/2 {
+		if err := a.Send(2, []byte("x")); err != nil {
+			t.Fatal(err)
 		}
+	}
+	// What was sent before a question has come, if it was not dropped.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := a.Ask(ctx, 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	close(hold)
+	Until(t, "the receiver finds out that it missed something", func() bool { return b.MissedOf(1)+b.MissedOf(0) > 0 })
+	before := len(b.Got(1))
+	if before > n.Waiting+n.Waiting/2-1 {
+		t.Errorf("it got all %d", before)
+	}
+	Until(t, "messages pass again", func() bool {
+		if err := a.Send(2, []byte("last")); err != nil {
+			t.Fatal(err)
+		}
+		got := b.Got(1)
+		return len(got) > 0 && got[len(got)-1] == "last"
+	})
+}
+
+func testQuiet(t *testing.T, n *Network) {
+	a := Join(t, n, 1)
+	a.Peers([]store.NodeID{2})
+	Until(t, "a node that is not heard counts as missed", func() bool { return a.MissedOf(2) > 0 })
+	b := Join(t, n, 2)
+	b.Peers([]store.NodeID{1})
+	seen := a.MissedOf(2)
+	// It takes a moment until it is heard, and then more than it was quiet.
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if a.MissedOf(2) > seen+1 {
+			t.Fatal("a node that is heard counts as missed")
+		}
+	}
+}
+
+func testClose(t *testing.T, n *Network) {
+	a, b := Join(t, n, 1), Join(t, n, 2)
+	meet(t, a, b)
+	if err := a.Send(2, []byte("farewell")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Close(), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	Until(t, "what was sent before comes", func() bool { return len(b.Got(1)) == 2 })
+	if err := a.Send(2, []byte("x")); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("sending afterwards: %v", err)
+	}
+	if _, err := a.Ask(t.Context(), 2, nil); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("asking afterwards: %v", err)
+	}
+	if err := a.Connected(); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("connected afterwards: %v", err)
+	}
+	seen := len(a.Got(2))
+	if err := b.Send(1, []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if len(a.Got(2)) != seen {
+		t.Error("the handler was called after Close")
 	}
 }

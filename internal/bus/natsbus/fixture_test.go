@@ -1,230 +1,178 @@
 package natsbus
 
 import (
-	"context"
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/ringback/ringback/internal/bus"
+	"github.com/ringback/ringback/internal/bus/bustest"
 	"github.com/ringback/ringback/internal/store"
 )
 
-// running is a NATS server in this process.
-type running struct {
-	*natsserver.Server
-	file string // its configuration
-}
-
-// startServer runs a server as a configuration says, and stops it when the
-// test has ended.
-func startServer(t testing.TB, conf string) *running {
+// serve runs a NATS server in this process and gives its URL.
+func serve(t testing.TB, change func(o *server.Options)) (*server.Server, string) {
 	t.Helper()
-	r := &running{file: filepath.Join(t.TempDir(), "nats.conf")}
-	o := r.options(t, conf, natsserver.RANDOM_PORT)
-	var err error
-	if r.Server, err = natsserver.NewServer(o); err != nil {
+	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
+	if change != nil {
+		change(o)
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.Start()
+	s.Start()
 	t.Cleanup(func() {
-		r.Shutdown()
-		r.WaitForShutdown()
+		s.Shutdown()
+		s.WaitForShutdown()
 	})
-	if !r.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
-	return r
+	return s, s.ClientURL()
 }
 
-func (r *running) options(t testing.TB, conf string, port int) *natsserver.Options {
-	t.Helper()
-	if err := os.WriteFile(r.file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o, err := natsserver.ProcessConfigFile(r.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", port, true, true
-	return o
+// logs is a logger whose lines can be looked at.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
-func (r *running) reload(t testing.TB, conf string) {
-	t.Helper()
-	if err := r.ReloadOptions(r.options(t, conf, r.Addr().(*net.TCPAddr).Port)); err != nil {
-		t.Fatal(err)
-	}
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
 }
 
-func address(r *running) string { return r.Addr().String() }
-
-// deaf is a handler for tests that look at the connection only.
-type deaf struct{}
-
-func (deaf) Receive(store.NodeID, []byte)                {}
-func (deaf) Answer(store.NodeID, []byte) ([]byte, error) { return nil, nil }
-func (deaf) Missed(store.NodeID)                         {}
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// join joins for the length of a test.
-func join(t testing.TB, o Options, self store.NodeID, h bus.Handler) *Bus {
-	t.Helper()
-	if o.Logger == nil {
-		o.Logger = quiet()
-	}
-	b, err := Join(context.Background(), o, self, h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
+func (l *logs) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
-// until polls for what the network or a server brings about.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("it did not happen: %s", what)
-		}
-	}
-}
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// link is a wire between a node and a server that can be cut, and on which
-// everything can stand still.
-type link struct {
-	net.Listener
+// wire is the way of one connection to a server, which can be cut.
+type wire struct {
+	listener net.Listener
+	target   string
+	work     sync.WaitGroup
 
 	mu    sync.Mutex
-	to    string
 	cut   bool
-	still chan struct{} // not nil: nothing moves until it is closed
 	conns map[net.Conn]bool
 }
 
-func newLink(t *testing.T, to string) *link {
+// newWire gives a wire to the server of a URL, and the URL by which to use it.
+func newWire(t testing.TB, to string) (*wire, string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	u, err := url.Parse(to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &link{Listener: ln, to: to, conns: make(map[net.Conn]bool)}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { l.carry(client) })
-		}
-	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{listener: l, target: u.Host, conns: make(map[net.Conn]bool)}
+	w.work.Go(w.accept)
 	t.Cleanup(func() {
-		_ = ln.Close()
-		l.stand(false)
-		l.setCut(true)
-		serving.Wait()
+		l.Close()
+		w.set(true)
+		w.work.Wait()
 	})
-	return l
+	u.Host = l.Addr().String()
+	return w, u.String()
 }
 
-func (l *link) carry(client net.Conn) {
-	l.mu.Lock()
-	to := l.to
-	l.mu.Unlock()
-	server, err := net.Dial("tcp", to)
-	if err != nil || !l.keep(client, server) {
-		_ = client.Close()
-		if err == nil {
-			_ = server.Close()
+func (w *wire) accept() {
+	for {
+		c, err := w.listener.Accept()
+		if err != nil {
+			return
 		}
-		return
+		s, err := net.Dial("tcp", w.target)
+		if err != nil || !w.add(c, s) {
+			c.Close()
+			if s != nil {
+				s.Close()
+			}
+			continue
+		}
+		for _, pair := range [][2]net.Conn{{c, s}, {s, c}} {
+			w.work.Go(func() {
+				_, _ = io.Copy(pair[0], pair[1])
+				pair[0].Close()
+				pair[1].Close()
+			})
+		}
 	}
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
-		both.Go(func() {
-			_, _ = io.Copy(struct{ io.Writer }{way[0]}, gate{l, way[1]})
-			_ = client.Close()
-			_ = server.Close()
-		})
-	}
-	both.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, client)
-	delete(l.conns, server)
 }
 
-// gate reads from a connection while nothing has to stand still.
-type gate struct {
-	l *link
-	net.Conn
-}
-
-func (g gate) Read(p []byte) (int, error) {
-	n, err := g.Conn.Read(p)
-	g.l.mu.Lock()
-	still := g.l.still
-	g.l.mu.Unlock()
-	if still != nil {
-		<-still
-	}
-	return n, err
-}
-
-func (l *link) keep(conns ...net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cut {
-		return false
-	}
+func (w *wire) add(conns ...net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, c := range conns {
-		l.conns[c] = true
+		w.conns[c] = true
 	}
-	return true
+	return !w.cut
 }
 
-func (l *link) setCut(cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cut = cut
-	for c := range l.conns {
-		if cut {
-			_ = c.Close()
+// set cuts the wire or mends it.
+func (w *wire) set(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+	if cut {
+		for c := range w.conns {
+			c.Close()
+		}
+		clear(w.conns)
+	}
+}
+
+// network is a bustest.Network on a server of its own.
+func network(t *testing.T) *bustest.Network {
+	_, to := serve(t, nil)
+	wires := make(map[store.NodeID]*wire)
+	return &bustest.Network{
+		Join: func(self store.NodeID, h bus.Handler) bus.Bus {
+			w, through := newWire(t, to)
+			wires[self] = w
+			return join(t, Options{URL: through, Logger: slog.New(slog.DiscardHandler)}, self, h)
+		},
+		Cut:     func(id store.NodeID) { wires[id].set(true) },
+		Mend:    func(id store.NodeID) { wires[id].set(false) },
+		Waiting: maxWaiting,
+	}
+}
+
+func join(t testing.TB, opts Options, self store.NodeID, h bus.Handler) bus.Bus {
+	t.Helper()
+	b, err := Join(t.Context(), opts, self, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// hasAll checks a text for what has to be in it, and for what must not be.
+func hasAll(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in: %s", part, text)
 		}
 	}
-}
-
-// redirect has new connections go to another server.
-func (l *link) redirect(to string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.to = to
-}
-
-// stand has everything stand still, or go on.
-func (l *link) stand(still bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case still && l.still == nil:
-		l.still = make(chan struct{})
-	case !still && l.still != nil:
-		close(l.still)
-		l.still = nil
+	if strings.Contains(text, "s3cret") {
+		t.Errorf("a secret is in: %s", text)
 	}
 }

@@ -1,15 +1,17 @@
-// Package natsbus is the bus of a cluster, over core NATS.
+// Package natsbus is the bus over NATS: core NATS, at most once, with numbers
+// by which a receiver finds out what was lost.
 //
-// Every node listens on one subject, <prefix>.node.<id>. NATS keeps nothing
-// and drops what it cannot deliver; the numbers in the messages tell the
-// receiver when that happened, and a heartbeat every second tells the last
-// number. See docs/adr/0011-nats-core-with-sequence-numbers.md.
+// A node listens at PREFIX.node.ID, for messages, and PREFIX.ask.ID, for
+// questions; answers come to PREFIX.inbox. So a user of NATS who may publish
+// and subscribe to "PREFIX.>" may do all that a node needs.
 package natsbus
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -23,260 +25,292 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// DefaultPrefix begins the subjects of a cluster whose Options have no prefix.
+// DefaultPrefix begins the subjects of a cluster that has no prefix of its own.
 const DefaultPrefix = "ringback"
 
 const (
-	// beatEvery is the time between two heartbeats, and so about the longest
-	// that a loss goes unnoticed.
-	beatEvery = time.Second
-	// silentAfter is how long nothing may come from a node that is there.
-	silentAfter = 3 * time.Second
-	// knownFor is how long a node that is not among the peers, because it is
-	// newer or because it is gone, is remembered after its last message.
-	knownFor = time.Minute
-	// connectTimeout is the longest that one server may take to let a node in.
-	connectTimeout = 5 * time.Second
-	// writeTimeout is the longest that the network may take nothing before
-	// the connection counts as broken.
-	writeTimeout = 2 * time.Second
-	// pingEvery is how often a server is asked whether it is still there; it
-	// is not, when it has not answered that twice.
-	pingEvery = 2 * time.Second
-	// reconnectWait is the pause before a server is tried again; it gets up
-	// to as much again by chance, so that nodes do not come all at once.
-	reconnectWait = 250 * time.Millisecond
-	// queueMessages and queueBytes bound what waits for the handler.
-	queueMessages = 1 << 14
-	queueBytes    = 64 << 20
-	// answers is the number of questions that are answered at a time.
-	answers = 256
+	// maxWaiting and maxWaitingBytes bound what waits until it is received.
+	// What is beyond is dropped, and counts as missed.
+	maxWaiting      = 1 << 16
+	maxWaitingBytes = 64 << 20
+	// joinLimit is how long NATS may take for what Join asks of it.
+	joinLimit = 5 * time.Second
+	// reopenInterval is between attempts after the server, or the client for
+	// an error that it does not know, has closed the connection for good.
+	reopenInterval = 2 * time.Second
+	// refusedFor is how long a message that NATS refused makes Connected say
+	// so. If nothing passes, one is refused each second.
+	refusedFor = 5 * time.Second
 )
 
-// Options say where the bus is.
+// Options say how to reach NATS. They may hold secrets; nothing of the package
+// shows them.
 type Options struct {
-	// Servers are URLs, nats://host:4222 or tls://host:4222, with
-	// user:password@ or token@ in them where the server asks for that. A
-	// cluster of servers tells its other members itself.
-	Servers []string
-	// Prefix begins all subjects. Two Ringback clusters on one NATS need
-	// different ones. The node must be allowed to publish and to subscribe
-	// <prefix>.>. Empty: DefaultPrefix.
-	Prefix string
-	// Name is that of the node; NATS shows it in its monitoring.
-	Name string
-	// Credentials is a file with a JWT and its seed, as nsc writes it.
+	// URL is of one server or, with commas, of several of a cluster, as in
+	// nats://user:password@host:4222, nats://token@host or tls://host.
+	URL string
+	// Credentials is a file of credentials (JWT and seed); empty: none.
 	Credentials string
-	// CA is a PEM file of certificates to trust; empty: those of the system.
-	CA string
-	// Cert and Key are PEM files that prove to the server who the node is.
-	Cert, Key string
-	Logger    *slog.Logger // nil: the default one
+	// TLS is for servers that want it; nil: as the URL says, with the
+	// certificate authorities of the system.
+	TLS *tls.Config
+	// Prefix begins all subjects: one token or several with dots. Clusters of
+	// nodes with different stores need different ones if they share NATS.
+	// Empty: DefaultPrefix.
+	Prefix string
+	// Name is what NATS calls the connection in its own reports.
+	Name   string
+	Logger *slog.Logger
 }
 
-// Bus is a node's access to the others; see bus.Bus.
-type Bus struct {
+// node is a bus.Bus.
+type node struct {
+	opts    Options
+	hosts   string // of the URL, without secrets
 	self    store.NodeID
-	incarn  uint64 // random; tells apart what claims to be the same node
-	subject string // without the node
-	servers string // for people, without secrets
-	secrets []string
 	handler bus.Handler
-	logger  *slog.Logger
-	conn    *nats.Conn
+	lines   *bus.Lines
+	nonce   string // tells this node from another one with its ID
 
-	out outbox
-	in  inbox
+	conn   atomic.Pointer[nats.Conn]
+	closed chan struct{}
+	once   sync.Once
+	work   sync.WaitGroup
+	// calling is held while the handler is called, so that Close can wait.
+	calling sync.Mutex
 
-	answering chan struct{} // has a place for each question being answered
-	stop      chan struct{}
-	beating   sync.WaitGroup
-	echoed    chan struct{} // 1 when a heartbeat of our own has come back
-	refusals  chan error    // 1 when the server has refused something
-	lastEcho  atomic.Int64  // when a heartbeat of our own came back, Unix ns
-
-	mu      sync.Mutex
-	trouble trouble
-
-	// calling is held for reading while the handler is called.
-	calling sync.RWMutex
-	closed  bool
+	mu        sync.Mutex
+	broken    error // why there is no connection
+	refused   error // what NATS did not allow
+	refusedAt time.Time
+	forbidden error // a subscription that NATS did not allow
 }
 
-// Join connects to NATS and makes sure that a message to this node arrives.
-// Errors say what is wrong and what to do, and hold no secret. Once it has
-// joined, a node comes back by itself when the connection breaks.
-func Join(ctx context.Context, o Options, self store.NodeID, h bus.Handler) (*Bus, error) {
-	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
+// Join connects a node to the others. It fails, with the cause and what to do,
+// if NATS cannot be reached, refuses the node, or does not pass its messages;
+// afterwards it connects again whenever the connection is lost.
+func Join(ctx context.Context, opts Options, self store.NodeID, h bus.Handler) (bus.Bus, error) {
+	if opts.Prefix == "" {
+		opts.Prefix = DefaultPrefix
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	b := &Bus{
-		self: self, subject: o.Prefix + ".node.", handler: h, logger: o.Logger,
-		out: outbox{routes: make(map[store.NodeID]*outlet)}, in: inbox{senders: make(map[store.NodeID]*sender)},
-		answering: make(chan struct{}, answers), stop: make(chan struct{}), echoed: make(chan struct{}, 1), refusals: make(chan error, 1),
-	}
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails
-	b.incarn = binary.BigEndian.Uint64(random[:])
-	options, err := b.options(ctx, o)
+	hosts, err := check(&opts)
 	if err != nil {
 		return nil, err
 	}
-	if b.conn, err = options.Connect(); err != nil {
-		return nil, b.explain(err)
-	}
-	err = b.roomy()
-	if err == nil {
-		err = b.listen(ctx)
-	}
-	if err != nil {
-		b.conn.Close()
-		return nil, err
-	}
-	b.beating.Go(b.beat)
-	return b, nil
-}
-
-// roomy checks that the server takes messages of every size.
-func (b *Bus) roomy() error {
-	const need = bus.MaxMessage + headerSize
-	if limit := b.conn.MaxPayload(); limit < need {
-		return fmt.Errorf("natsbus: NATS at %s takes messages of at most %d bytes, and the nodes need %d: raise max_payload there to 1MB, which is what NATS has when nothing is set", b.servers, limit, need)
-	}
-	return nil
-}
-
-// listen subscribes and waits for a message to come through.
-func (b *Bus) listen(ctx context.Context) error {
-	sub, err := b.conn.Subscribe(b.subject+b.id(b.self), b.take)
-	if err != nil {
-		return b.explain(err)
-	}
-	if err := sub.SetPendingLimits(queueMessages, queueBytes); err != nil {
-		return b.explain(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	n := &node{opts: opts, hosts: hosts, self: self, handler: h, nonce: rand.Text(), closed: make(chan struct{})}
+	n.lines = bus.NewLines(self, h, n.publish, opts.Logger)
+	ctx, cancel := context.WithTimeout(ctx, joinLimit)
 	defer cancel()
-	// A question, because its answer needs everything that is to be allowed.
-	arrived := make(chan error, 1)
-	go func() {
-		_, err := b.request(ctx, b.self, kindHello, nil)
-		arrived <- err
-	}()
-	select {
-	case err = <-arrived:
-		// The refusal comes just before or after what follows from it.
-		select {
-		case err = <-b.refusals:
-		default:
+	if err := n.open(ctx); err != nil {
+		n.lines.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// open connects, subscribes, and sees that messages pass.
+func (n *node) open(ctx context.Context) error {
+	conn, err := n.dial(ctx)
+	if err != nil {
+		return n.explain(err)
+	}
+	if err := n.listen(ctx, conn); err != nil {
+		conn.Close()
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if conn.IsClosed() { // since, and connClosed did not know it
+		return n.explain(nats.ErrConnectionClosed)
+	}
+	n.conn.Store(conn)
+	return nil
+}
+
+func (n *node) listen(ctx context.Context, conn *nats.Conn) error {
+	if other, err := n.probe(ctx, conn); err == nil && other != n.nonce {
+		return fmt.Errorf("natsbus: another node listens at %q already: clusters of nodes with different stores need different subject prefixes, or different NATS servers",
+			n.subject("node", n.self))
+	}
+	messages, err := conn.Subscribe(n.subject("node", n.self), n.take)
+	if err == nil {
+		err = messages.SetPendingLimits(maxWaiting, maxWaitingBytes)
+	}
+	if err == nil {
+		_, err = conn.Subscribe(n.subject("ask", n.self), n.answer)
+	}
+	if err == nil {
+		err = conn.FlushWithContext(ctx)
+	}
+	if err != nil {
+		return n.explain(err)
+	}
+	if _, err = n.probe(ctx, conn); err != nil {
+		if last := conn.LastError(); last != nil {
+			err = last
 		}
-	case err = <-b.refusals:
+		return n.explain(err)
 	}
-	if err != nil {
-		return b.explain(err)
-	}
-	b.lastEcho.Store(time.Now().UnixNano())
-	return nil
-}
-
-func (b *Bus) id(node store.NodeID) string { return strconv.FormatInt(int64(node), 10) }
-
-// Send sends a message.
-func (b *Bus) Send(to store.NodeID, data []byte) error {
-	b.out.mu.Lock()
-	defer b.out.mu.Unlock()
-	r := b.out.route(b, to)
-	r.last++ // whether it goes out or not: one that does not is missed there
-	if len(data) > bus.MaxMessage {
-		return bus.ErrTooLarge
-	}
-	return b.publish(r, kindMessage, data)
-}
-
-// publish sends a message or a heartbeat; out.mu is held.
-func (b *Bus) publish(r *outlet, kind byte, data []byte) error {
-	b.out.buffer = append(b.header(b.out.buffer[:0], kind, r.last), data...)
-	err := b.conn.Publish(r.subject, b.out.buffer)
-	if err != nil {
-		return b.unsent(err)
+	if err := conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return n.explain(err)
 	}
 	return nil
 }
+
+// take takes a message or a beat.
+func (n *node) take(m *nats.Msg) {
+	n.calling.Lock()
+	defer n.calling.Unlock()
+	if !n.isClosed() {
+		n.lines.Take(m.Data)
+	}
+}
+
+// missed says that messages of any node may have been lost.
+func (n *node) missed() {
+	n.calling.Lock()
+	defer n.calling.Unlock()
+	if !n.isClosed() {
+		n.handler.Missed(0)
+	}
+}
+
+// probe asks whoever listens as this node for his nonce.
+func (n *node) probe(ctx context.Context, conn *nats.Conn) (string, error) {
+	// What NATS does not allow leaves a request without an answer.
+	ctx, cancel := context.WithTimeout(ctx, joinLimit/3)
+	defer cancel()
+	reply, err := conn.RequestWithContext(ctx, n.subject("ask", n.self), []byte{askNonce})
+	if err != nil {
+		return "", err
+	}
+	return string(reply.Data), nil
+}
+
+// subject is where a node listens.
+func (n *node) subject(what string, id store.NodeID) string {
+	b := make([]byte, 0, 64)
+	b = append(b, n.opts.Prefix...)
+	b = append(b, '.')
+	b = append(b, what...)
+	b = append(b, '.')
+	return string(strconv.AppendInt(b, int64(id), 10))
+}
+
+// Send passes a message on.
+func (n *node) Send(to store.NodeID, data []byte) error { return n.lines.Send(to, data) }
+
+func (n *node) publish(to store.NodeID, frame []byte) error {
+	conn := n.conn.Load()
+	if conn == nil {
+		return bus.ErrDisconnected // Join has not come so far
+	}
+	return n.sendError(conn.Publish(n.subject("node", to), frame))
+}
+
+// sendError gives the error of sending something in the words of the bus.
+func (n *node) sendError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting):
+		return bus.ErrDisconnected
+	case errors.Is(err, nats.ErrConnectionClosed):
+		if n.isClosed() {
+			return bus.ErrClosed
+		}
+		return bus.ErrDisconnected
+	case errors.Is(err, nats.ErrNoResponders):
+		return bus.ErrNoNode
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("natsbus: the message is larger than NATS allows; raise max_payload of the server: %w", err)
+	}
+	return fmt.Errorf("natsbus: %w", err)
+}
+
+// What a question is, by its first byte, and an answer, by its.
+const (
+	askNode  = 'q' // then the asking node, 8 bytes, and the data
+	askNonce = 'p' // whose subject is this?
+
+	answerData  = 'a'
+	answerError = 'e' // then the text of the error
+)
 
 // Ask has another node answer.
-func (b *Bus) Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error) {
-	if len(data) > bus.MaxMessage {
-		return nil, bus.ErrTooLarge
+func (n *node) Ask(ctx context.Context, to store.NodeID, data []byte) ([]byte, error) {
+	question := make([]byte, 0, 9+len(data))
+	question = append(question, askNode)
+	question = binary.BigEndian.AppendUint64(question, uint64(n.self))
+	question = append(question, data...)
+	conn := n.conn.Load()
+	reply, err := conn.RequestWithContext(ctx, n.subject("ask", to), question)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, n.sendError(err)
+	case len(reply.Data) > 0 && reply.Data[0] == answerData:
+		return reply.Data[1:], nil
+	case len(reply.Data) > 0 && reply.Data[0] == answerError:
+		return nil, &bus.RemoteError{Node: to, Text: string(reply.Data[1:])}
 	}
-	reply, err := b.request(ctx, to, kindQuestion, data)
-	if err != nil {
-		return nil, b.unsent(err)
-	}
-	return openReply(reply)
+	return nil, &bus.RemoteError{Node: to, Text: "its answer is not understood; do all nodes run versions that belong together?"}
 }
 
-func (b *Bus) request(ctx context.Context, to store.NodeID, kind byte, data []byte) ([]byte, error) {
-	question := append(b.header(make([]byte, 0, headerSize+len(data)), kind, 0), data...)
-	msg, err := b.conn.RequestWithContext(ctx, b.subject+b.id(to), question)
-	if err != nil {
-		return nil, err
+// answer answers a question.
+func (n *node) answer(m *nats.Msg) {
+	switch {
+	case len(m.Data) == 1 && m.Data[0] == askNonce:
+		n.reply(m, []byte(n.nonce))
+	case len(m.Data) >= 9 && m.Data[0] == askNode:
+		from := store.NodeID(binary.BigEndian.Uint64(m.Data[1:]))
+		go func() {
+			data, err := n.handler.Answer(from, m.Data[9:])
+			if err != nil {
+				n.reply(m, append([]byte{answerError}, err.Error()...))
+			} else {
+				n.reply(m, append([]byte{answerData}, data...))
+			}
+		}()
 	}
-	return msg.Data, nil
 }
 
-// Peers says who the other nodes are now.
-func (b *Bus) Peers(ids []store.NodeID) {
-	for _, id := range b.in.setPeers(ids, time.Now()) {
-		b.out.forget(id)
+func (n *node) reply(m *nats.Msg, data []byte) {
+	if err := m.Respond(data); err != nil { // who asked will wait no longer than he wants to
+		n.opts.Logger.Debug("answering another node failed", "node", int64(n.self), "err", err)
 	}
 }
 
-// Close sends what is still to be sent and leaves.
-func (b *Bus) Close() error {
-	b.calling.Lock()
-	closed := b.closed
-	b.closed = true
-	b.calling.Unlock()
-	if closed {
-		return nil
+// Peers says who is there.
+func (n *node) Peers(ids []store.NodeID) { n.lines.Peers(ids) }
+
+func (n *node) isClosed() bool {
+	select {
+	case <-n.closed:
+		return true
+	default:
+		return false
 	}
-	close(b.stop)
-	b.beating.Wait()
-	err := b.conn.FlushTimeout(writeTimeout)
-	b.conn.Close()
-	if err != nil {
-		return fmt.Errorf("natsbus: the last messages may not have gone out: %w", b.explain(err))
-	}
+}
+
+// Close ends the connection.
+func (n *node) Close() error {
+	n.once.Do(func() {
+		n.calling.Lock()
+		n.mu.Lock()
+		close(n.closed)
+		n.mu.Unlock()
+		n.calling.Unlock()
+		n.lines.Close()
+		n.work.Wait()
+		conn := n.conn.Load()
+		if conn.IsConnected() {
+			// What was sent goes out; should NATS not take it now, the
+			// receivers look into the store, since this node leaves.
+			_ = conn.FlushTimeout(time.Second)
+		}
+		conn.Close()
+	})
 	return nil
-}
-
-// outbox numbers what is sent.
-type outbox struct {
-	mu     sync.Mutex
-	routes map[store.NodeID]*outlet
-	buffer []byte
-}
-
-// outlet is the way to one node.
-type outlet struct {
-	subject string
-	last    uint64 // number of the last message
-}
-
-func (o *outbox) route(b *Bus, to store.NodeID) *outlet {
-	r := o.routes[to]
-	if r == nil {
-		r = &outlet{subject: b.subject + b.id(to)}
-		o.routes[to] = r
-	}
-	return r
-}
-
-func (o *outbox) forget(id store.NodeID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.routes, id)
 }

@@ -5,6 +5,7 @@
   const forms = {
     clock: { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23' },
     hm: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
+    dayhm: { weekday: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
   };
   const two = (n) => String(n).padStart(2, '0');
 

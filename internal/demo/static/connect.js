@@ -1,8 +1,19 @@
-// The panel "Connect your own app": addresses and commands ready to copy.
+// What the page knows of its app, and the panel "Connect your own app":
+// addresses and commands ready to copy.
 
 import { h, setText } from './dom.js';
 
 const HIDDEN = '••••••••••••••••';
+
+// readConfig resolves to the configuration of the phones of this server.
+export async function readConfig() {
+  return {
+    ...(await (await fetch('/demo/config.json')).json()),
+    space: 'demo',
+    token: async (userID) => (await postJSON('/demo/token', { user_id: userID })).token,
+    phonePath: ({ user_id, name }) => `/phone?${new URLSearchParams({ user: user_id, ...(name && { name }) })}`,
+  };
+}
 
 export function setUpConnect(config) {
   const dialog = document.getElementById('connect');
@@ -68,7 +79,7 @@ function quote(text) {
 }
 
 // postJSON resolves to the answer to a small POST.
-export async function postJSON(path, body) {
+async function postJSON(path, body) {
   const response = await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
     .catch(() => { throw new Error('The server does not answer.'); });
   if (!response.ok) throw new Error((await response.text()).trim() || response.statusText);

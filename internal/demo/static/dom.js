@@ -22,10 +22,12 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+const ICONS = new URL('icons.svg', import.meta.url).pathname;
+
 // icon draws a symbol of icons.svg. It is decoration: labels are text.
 export function icon(name) {
   return svg('svg', { class: `icon icon-${name}`, 'aria-hidden': 'true', focusable: 'false' },
-    svg('use', { href: `/demo/icons.svg#${name}` }));
+    svg('use', { href: `${ICONS}#${name}` }));
 }
 
 // setText changes text only when it differs, so that live regions stay quiet.

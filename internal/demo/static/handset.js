@@ -89,7 +89,7 @@ export class Handset {
 
   #swap(name, screen) {
     const { body, live } = this.#parts;
-    const hadFocus = body.contains(document.activeElement);
+    const hadFocus = body.contains(body.getRootNode().activeElement ?? null);
     body.replaceChildren(screen.element);
     // The focus stays with the phone, but on no button: a second press of the
     // key that called should not cancel.

@@ -1,6 +1,6 @@
 // The page: two phones and more if wanted, the wires between them, and the inbox.
 
-import { setUpConnect } from './connect.js';
+import { readConfig, setUpConnect } from './connect.js';
 import { h, setData, setText } from './dom.js';
 import { Inbox } from './inbox.js';
 import { People } from './people.js';
@@ -10,7 +10,7 @@ import { setUpSound } from './sound.js';
 const PULSE = 900; // ms that the wire to the backend glows for a callback
 
 async function start() {
-  const config = await (await fetch('/demo/config.json')).json();
+  const config = await readConfig();
   const people = new People();
   const byID = (id) => document.getElementById(id);
 

@@ -38,12 +38,14 @@ export class Phone {
   #busy = false;
   #everOnline = false;
   #handlers;
+  #space;
   #media = new BroadcastChannel('ringback.demo.media');
 
   // user is {user_id, name}; device counts the devices of that user, from 1;
-  // peer is the ID that it calls by default; people gives names. Handlers:
-  // token(), onScreen().
-  constructor({ appID, user, device = 1, peer, people, handlers }) {
+  // peer is the ID that it calls by default; people gives names; space names
+  // what it keeps in the storage of the tab. Handlers: token(), onScreen().
+  constructor({ appID, space, user, device = 1, peer, people, handlers }) {
+    this.#space = space;
     this.user = user;
     this.id = user.user_id;
     this.device = device;
@@ -286,7 +288,7 @@ export class Phone {
   }
 
   #item(name) {
-    return `ringback.demo.${name}.${this.key}`;
+    return `ringback.${this.#space}.${name}.${this.key}`;
   }
 
   // ---- what the server says

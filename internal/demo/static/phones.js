@@ -1,12 +1,10 @@
 // The phones of the page: they can be added and removed, and a reload keeps
 // them.
 
-import { postJSON } from './connect.js';
 import { h, setText } from './dom.js';
 import { Phone } from './phone.js';
 
 const MOST = 12; // phones
-const KEPT = 'ringback.demo.phones'; // in the storage of the tab
 
 export class Phones {
   all = [];
@@ -16,7 +14,10 @@ export class Phones {
   #places;
   #more;
 
-  // The first phones go to places, later ones into more.
+  // config has app_id, users: those of the first phones, space: a name for what
+  // is kept in the storage of the tab, token(userID): resolves to a login token,
+  // and phonePath(user): the page of one phone. The first phones go to places,
+  // later ones into more.
   constructor({ config, people, places, more, onScreen }) {
     this.#config = config;
     this.#people = people;
@@ -28,7 +29,7 @@ export class Phones {
   // open makes the phones of the configuration and those added before.
   open() {
     for (const user of this.#config.users) this.#add({ user, device: 1 });
-    for (const kept of JSON.parse(sessionStorage.getItem(KEPT) ?? '[]')) this.#add(kept);
+    for (const kept of JSON.parse(sessionStorage.getItem(this.#kept) ?? '[]')) this.#add(kept);
     this.#keep();
   }
 
@@ -59,7 +60,7 @@ export class Phones {
         type: 'button', class: 'small', 'data-testid': 'second-device',
         onclick: ({ currentTarget }) => this.#try(currentTarget, () => this.add(user)),
       }, 'Add device'),
-      h('a', { class: 'small', 'data-testid': 'own-window', href: phonePath(user), target: '_blank', rel: 'noopener' }, 'Own window'));
+      h('a', { class: 'small', 'data-testid': 'own-window', href: this.#config.phonePath(user), target: '_blank', rel: 'noopener' }, 'Own window'));
     if (!place) phone.tools.append(h('button', { type: 'button', class: 'small', 'data-testid': 'remove', onclick: () => this.remove(phone) }, 'Remove'));
     this.all.push(phone);
     if (place) place.replaceChildren(phone.element);
@@ -76,28 +77,26 @@ export class Phones {
     }
   }
 
+  get #kept() {
+    return `ringback.${this.#config.space}.phones`;
+  }
+
   #keep() {
     const added = this.all.slice(this.#config.users.length);
-    sessionStorage.setItem(KEPT, JSON.stringify(added.map(({ user, device }) => ({ user, device }))));
+    sessionStorage.setItem(this.#kept, JSON.stringify(added.map(({ user, device }) => ({ user, device }))));
   }
 }
 
-// newPhone makes one phone of the app of this server.
+// newPhone makes one phone of the app of a configuration; see Phones.
 export function newPhone({ config, people, user, device, onScreen }) {
   const peer = config.users.find(({ user_id }) => user_id !== user.user_id);
   return new Phone({
     appID: config.app_id,
+    space: config.space,
     user,
     device,
     peer: peer.user_id,
     people,
-    handlers: {
-      token: async () => (await postJSON('/demo/token', { user_id: user.user_id })).token,
-      onScreen,
-    },
+    handlers: { token: () => config.token(user.user_id), onScreen },
   });
-}
-
-function phonePath({ user_id, name }) {
-  return `/phone?${new URLSearchParams({ user: user_id, ...(name && { name }) })}`;
 }

@@ -64,8 +64,9 @@ function offline(phone) {
       setText(title, busy ? 'Connecting…' : state === 'stopped' ? sentence(why || 'Logged out') : 'Offline');
       setText(detail, !phone.line.up ? 'There is no network.' : busy ? why
         : state === 'stopped' ? (phone.loggedOut ? `Nobody can ring ${phone.name} now.` : '')
-          : phone.waitingCalls ? 'A call was up when the line dropped. Come back to learn how it went.'
-            : `The session is kept: calls for ${phone.name} wait on the server.`);
+          : why ? sentence(why)
+            : phone.waitingCalls ? 'A call was up when the line dropped. Come back to learn how it went.'
+              : `The session is kept: calls for ${phone.name} wait on the server.`);
       setText(button, state === 'stopped' ? 'Log in' : 'Go online');
       button.hidden = busy;
     },

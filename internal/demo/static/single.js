@@ -1,5 +1,6 @@
 // The page of one phone: /phone?user=alice&name=Alice.
 
+import { readConfig } from './connect.js';
 import { h, setText } from './dom.js';
 import { People } from './people.js';
 import { newPhone } from './phones.js';
@@ -28,7 +29,7 @@ async function start() {
     choose();
     return;
   }
-  const config = await (await fetch('/demo/config.json')).json();
+  const config = await readConfig();
   const people = new People();
   for (const { user_id, name } of config.users) people.add(user_id, name);
   people.add(id, asked.get('name'));

@@ -77,7 +77,6 @@ class Ringer {
 export function setUpSound(button) {
   const ringer = new Ringer();
   const show = () => {
-    button.setAttribute('aria-pressed', String(!ringer.muted));
     setText(button, ringer.muted ? 'Sound off' : 'Sound on');
     button.dataset.sounding = String(ringer.sounding);
   };

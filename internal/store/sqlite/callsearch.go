@@ -22,9 +22,12 @@ const (
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT ?6`
 )
 
-// decodeCost is how many rows could be looked at in the time that it takes to
-// decode a call.
-const decodeCost = 10
+// How many rows could be looked at in the time that it takes to decode a call,
+// and to find the call of a row of a history.
+const (
+	decodeCost = 10
+	findCost   = 4
+)
 
 // SearchCalls lists calls, the newest first.
 func (s *Store) SearchCalls(ctx context.Context, q store.CallQuery) (store.CallPage, error) {
@@ -99,6 +102,7 @@ func searchCalls(st *statement, q *store.CallQuery) (store.CallPage, error) {
 		left--
 		place := store.CallPlace{ID: call.ID(st.ColumnInt64(0))}
 		if q.User != "" {
+			left -= findCost
 			place.CreatedAt = call.Instant(st.ColumnInt64(5))
 		}
 		if possible(st, q) {

@@ -1,0 +1,313 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	findCall = `SELECT commit_id, state FROM calls WHERE id = $1`
+
+	// Whether a call is of a partition: its ID's last bits.
+	ofCallPartition = `($2::bigint >> (id & 63)::integer) & 1 = 1`
+	listLive        = `SELECT commit_id, state FROM calls WHERE ended_ms IS NULL AND id > $1 AND ` + ofCallPartition + ` ORDER BY id LIMIT $3`
+	listHeads       = `SELECT id, version, commit_id FROM calls WHERE ended_ms IS NULL AND id > $1 AND ` + ofCallPartition + ` ORDER BY id LIMIT $3`
+	// No call that lives is older than the oldest of all. IDs begin with the
+	// second of creation.
+	listLiveOf = `SELECT c.commit_id, c.state
+		FROM history AS h JOIN calls AS c ON c.id = h.call_id
+		WHERE h.app_id = $1 AND h.user_id = $2 AND c.ended_ms IS NULL
+			AND h.create_ms >= ((SELECT min(id) FROM calls WHERE ended_ms IS NULL) >> 31) * 1000`
+	listHistory = `SELECT h.create_ms, c.state FROM history AS h JOIN calls AS c ON c.id = h.call_id
+		WHERE h.app_id = $1 AND h.user_id = $2 AND h.create_ms <= $3
+		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $4`
+	findRequest = `SELECT call_id, expires_ms, errors FROM requests
+		WHERE app_id = $1 AND user_id = $2 AND request_id = $3 AND expires_ms > $4`
+)
+
+// CommitCall writes transitions of one call.
+func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
+	err := s.submit(ctx, func(r *request) { r.call, r.encoded = c, store.EncodeCall(&c.CallRecord) })
+	if err != nil || !c.Find {
+		return err
+	}
+	found, err := s.OpenSessionsOf(context.WithoutCancel(ctx), c.Call.App, c.NewUsers)
+	if err != nil {
+		return fmt.Errorf("%w: the call is written, but not who is there: %w", store.ErrUnknown, err)
+	}
+	c.Found = found
+	return nil
+}
+
+// callRows are the columns of calls to be written.
+type callRows struct {
+	id, app, version, commit, ended, at, prior, priorCommit []int64
+	outcome                                                 []string
+	state                                                   [][]byte
+	user, request                                           []*string // nil: no request ID
+}
+
+func rowsOfCalls(requests []*request) *callRows {
+	n := len(requests)
+	ints := make([]int64, 8*n)
+	part := func(i int) []int64 { return ints[i*n : (i+1)*n : (i+1)*n] }
+	rows := &callRows{
+		id: part(0), app: part(1), version: part(2), commit: part(3), ended: part(4), at: part(5), prior: part(6), priorCommit: part(7),
+		outcome: make([]string, n), state: make([][]byte, n), user: make([]*string, n), request: make([]*string, n),
+	}
+	for i, r := range requests {
+		c := r.call.Call
+		rows.id[i], rows.app[i], rows.version[i], rows.commit[i] = int64(c.ID), int64(c.App), c.Version, int64(r.call.CommitID)
+		rows.at[i], rows.prior[i], rows.priorCommit[i] = int64(c.CreatedAt), r.call.Prior, int64(r.call.PriorCommit)
+		rows.ended[i], rows.state[i] = -1, r.encoded
+		if !c.Live() {
+			rows.ended[i], rows.outcome[i] = int64(c.EndedAt), textOf(c.Outcome())
+		}
+		if q := r.call.Request; q != nil {
+			rows.user[i], rows.request[i] = new(textOf(q.User)), new(textOf(q.ID))
+		}
+	}
+	return rows
+}
+
+// queueCalls adds the statements that write calls, their history and their
+// requests.
+func (b *batch) queueCalls(out *pgx.Batch) {
+	b.queueFindRequests(out)
+	won := func(rows pgx.Rows) error {
+		var id call.ID
+		_, err := pgx.ForEachRow(rows, []any{(*uint64)(&id)}, func() error {
+			b.won[b.calls[id]] = true
+			return nil
+		})
+		return err
+	}
+	if len(b.inserted) > 0 {
+		n := rowsOfCalls(b.inserted)
+		out.Queue(insertCalls, n.id, n.app, n.version, n.commit, n.ended, n.outcome, n.state, n.user, n.request, n.at).Query(won)
+	}
+	if len(b.updated) > 0 {
+		n := rowsOfCalls(b.updated)
+		out.Queue(updateCalls, n.id, n.app, n.version, n.commit, n.ended, n.outcome, n.state, n.user, n.request, n.at, n.prior, n.priorCommit).Query(won)
+	}
+	b.queueHistory(out)
+	b.queuePutRequests(out)
+}
+
+func (b *batch) queueHistory(out *pgx.Batch) {
+	var app, created, id []int64
+	var user []string
+	for _, r := range b.requests {
+		if r.call == nil {
+			continue
+		}
+		for _, u := range r.call.NewUsers {
+			app, user = append(app, int64(r.call.Call.App)), append(user, textOf(u))
+			created, id = append(created, int64(r.call.Call.CreatedAt)), append(id, int64(r.call.Call.ID))
+		}
+	}
+	if len(app) > 0 {
+		out.Queue(insertHistory, app, user, created, id)
+	}
+}
+
+func (b *batch) queueFindRequests(out *pgx.Batch) {
+	if len(b.asked) == 0 {
+		return
+	}
+	var i, app, at []int64
+	var user, id []string
+	for n, r := range b.requests {
+		if r.call != nil && r.call.Request != nil {
+			i, app, at = append(i, int64(n)), append(app, int64(r.call.Call.App)), append(at, int64(r.call.Call.CreatedAt))
+			user, id = append(user, textOf(r.call.Request.User)), append(id, textOf(r.call.Request.ID))
+		}
+	}
+	out.Queue(findRequests, i, app, user, id, at).Query(func(rows pgx.Rows) error {
+		b.earlier = make(map[*request]*store.Request)
+		var n, expires int64
+		var id call.ID
+		var errs []byte
+		_, err := pgx.ForEachRow(rows, []any{&n, (*uint64)(&id), &expires, &errs}, func() (err error) {
+			r := b.requests[n]
+			earlier := &store.Request{User: r.call.Request.User, ID: r.call.Request.ID, Call: id, Expires: call.Instant(expires)}
+			earlier.Errors, err = store.DecodeUserErrors(errs)
+			b.earlier[r] = earlier
+			return err
+		})
+		return err
+	})
+}
+
+func (b *batch) queuePutRequests(out *pgx.Batch) {
+	if len(b.asked) == 0 {
+		return
+	}
+	var app, id, expires, owner []int64
+	var user, request []string
+	var errs [][]byte
+	for _, r := range b.requests {
+		if r.call == nil || r.call.Request == nil {
+			continue
+		}
+		q := r.call.Request
+		app, user, request = append(app, int64(r.call.Call.App)), append(user, textOf(q.User)), append(request, textOf(q.ID))
+		id, expires, owner = append(id, int64(q.Call)), append(expires, int64(q.Expires)), append(owner, int64(r.call.Call.ID))
+		errs = append(errs, store.EncodeUserErrors(q.Errors))
+	}
+	out.Queue(putRequests, app, user, request, id, expires, errs, owner)
+}
+
+// Call reads a call.
+func (s *Store) Call(ctx context.Context, id call.ID) (*store.CallRecord, error) {
+	records, err := read(ctx, s, readRecord, findCall, int64(id))
+	if err != nil {
+		return nil, fmt.Errorf("read call %s: %w", id, err)
+	}
+	if len(records) == 0 {
+		return nil, store.ErrNotFound
+	}
+	return records[0], nil
+}
+
+// LiveCalls lists the calls that have not ended.
+func (s *Store) LiveCalls(ctx context.Context, parts store.PartitionSet, after call.ID, limit int) ([]*store.CallRecord, error) {
+	records, err := read(ctx, s, readRecord, listLive, int64(after), int64(parts), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list live calls: %w", err)
+	}
+	return records, nil
+}
+
+// LiveCallsOf lists those of a user.
+func (s *Store) LiveCallsOf(ctx context.Context, app uint32, user call.UserID) ([]*store.CallRecord, error) {
+	records, err := read(ctx, s, readRecord, listLiveOf, int64(app), textOf(user))
+	if err != nil {
+		return nil, fmt.Errorf("list live calls of user %q of app %d: %w", string(user), app, err)
+	}
+	return records, nil
+}
+
+// LiveHeads says how far the calls are that have not ended.
+func (s *Store) LiveHeads(ctx context.Context, parts store.PartitionSet, after call.ID, limit int) ([]store.CallHead, error) {
+	heads, err := read(ctx, s, func(row pgx.CollectableRow) (h store.CallHead, err error) {
+		var commit int64
+		err = row.Scan((*uint64)(&h.ID), &h.Version, &commit)
+		h.CommitID = uint64(commit)
+		return h, err
+	}, listHeads, int64(after), int64(parts), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list heads of live calls: %w", err)
+	}
+	return heads, nil
+}
+
+// readRecord reads a row of a commit ID and a state.
+func readRecord(row pgx.CollectableRow) (*store.CallRecord, error) {
+	var commit int64
+	var state []byte
+	if err := row.Scan(&commit, &state); err != nil {
+		return nil, err
+	}
+	c, sequences, err := store.DecodeCall(state)
+	if err != nil {
+		return nil, err
+	}
+	return &store.CallRecord{Call: c, CommitID: uint64(commit), Sequences: sequences}, nil
+}
+
+// A flag of CallsOf says where a page ended: at which millisecond, counted
+// from flagEpoch, and how many calls of that millisecond it and those before
+// it have given. It stays below 2^53 until 2069.
+const flagCountBits = 12
+
+var flagEpoch = call.At(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+
+func makeFlag(created call.Instant, given int) int64 {
+	return int64(created-flagEpoch)<<flagCountBits | int64(min(given, 1<<flagCountBits-1))
+}
+
+func readFlag(flag int64) (created call.Instant, given int) {
+	return call.Instant(flag>>flagCountBits) + flagEpoch, int(flag & (1<<flagCountBits - 1))
+}
+
+// historyRow is a call in the history of a user.
+type historyRow struct {
+	created call.Instant
+	state   []byte
+}
+
+// CallsOf lists the calls of a user, newest first.
+func (s *Store) CallsOf(ctx context.Context, app uint32, user call.UserID, flag int64, limit int) ([]*call.Call, int64, error) {
+	if err := s.check(ctx); err != nil || limit < 1 {
+		return nil, 0, err
+	}
+	newest, skip := call.Instant(1<<62), 0
+	if flag != 0 {
+		newest, skip = readFlag(flag)
+	}
+	rows, err := read(ctx, s, func(row pgx.CollectableRow) (r historyRow, err error) {
+		return r, row.Scan((*int64)(&r.created), &r.state)
+	}, listHistory, int64(app), textOf(user), int64(newest), skip+limit+1)
+	calls, next := []*call.Call(nil), int64(0)
+	if err == nil {
+		calls, next, err = pageOf(rows, newest, skip, limit)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("list calls of user %q of app %d: %w", string(user), app, err)
+	}
+	return calls, next, nil
+}
+
+// pageOf makes a page of rows that begin with the millisecond at which the
+// page before ended, of which skip were given.
+func pageOf(rows []historyRow, newest call.Instant, skip, limit int) (calls []*call.Call, next int64, err error) {
+	last, given := newest, 0 // of the rows so far: the latest millisecond, and how many have it
+	for i, row := range rows {
+		if i < skip && row.created == newest {
+			given++
+			continue
+		}
+		if len(calls) == limit {
+			return calls, makeFlag(last, given), nil
+		}
+		if row.created != last {
+			last, given = row.created, 0
+		}
+		given++
+		decoded, _, err := store.DecodeCall(row.state)
+		if err != nil {
+			return nil, 0, err
+		}
+		calls = append(calls, decoded)
+	}
+	return calls, 0, nil
+}
+
+// Requested finds the call that a request made.
+func (s *Store) Requested(ctx context.Context, app uint32, user call.UserID, requestID string, now call.Instant) (*store.Request, error) {
+	if err := s.check(ctx); err != nil {
+		return nil, err
+	}
+	found := &store.Request{User: user, ID: requestID}
+	var errs []byte
+	err := s.pool.QueryRow(ctx, findRequest, int64(app), textOf(user), textOf(requestID), int64(now)).
+		Scan((*uint64)(&found.Call), (*int64)(&found.Expires), &errs)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, store.ErrNotFound
+	}
+	if err == nil {
+		found.Errors, err = store.DecodeUserErrors(errs)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find request of user %q of app %d: %w", string(user), app, err)
+	}
+	return found, nil
+}

@@ -1,0 +1,219 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Server is a PostgreSQL server in a directory of its own. Its user is
+// "postgres" and needs no password; a role named "locked" needs one, and one
+// named "barred" is not let in.
+type Server struct {
+	programs string // directory of initdb and postgres
+	dir      string
+	port     int
+	as       *syscall.Credential // nil: this process's user
+	process  *os.Process         // nil: it is stopped
+	exited   chan struct{}       // closed when the process has
+}
+
+// patience is how long a server may take to start or stop.
+const patience = time.Minute
+
+// find gives the directory of the installed programs.
+func find(t testing.TB) string {
+	t.Helper()
+	dirs, err := filepath.Glob("/usr/lib/postgresql/*/bin") // of Debian, which has the server's programs off the PATH
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(dirs)
+	if path, err := exec.LookPath("postgres"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			dirs = append([]string{filepath.Dir(path)}, dirs...)
+		}
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(filepath.Join(dir, "initdb")); err == nil {
+			return dir
+		}
+	}
+	missing(t, "initdb and postgres are not installed")
+	return ""
+}
+
+// launch makes and starts a server.
+func launch(programs string) (s *Server, err error) {
+	s = &Server{programs: programs}
+	if s.dir, err = os.MkdirTemp("", "ringback-postgres-"); err != nil {
+		return nil, fmt.Errorf("make a directory for PostgreSQL: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.remove())
+		}
+	}()
+	if err := s.chooseUser(); err != nil {
+		return nil, err
+	}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	init := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	if out, err := init.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	const access = "local all all trust\nhost all locked 127.0.0.1/32 scram-sha-256\nhost all barred 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 trust\n"
+	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(access), 0o600); err != nil {
+		return nil, err
+	}
+	return s, s.Start()
+}
+
+// chooseUser gives the server a user that it agrees to run as.
+func (s *Server) chooseUser() error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.Atoi(u.Uid)
+		if err != nil {
+			return err
+		}
+		gid, err := strconv.Atoi(u.Gid)
+		if err != nil {
+			return err
+		}
+		s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		return os.Chown(s.dir, uid, gid)
+	}
+	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
+
+// URL is the address of the server's first database.
+func (s *Server) URL() string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", s.port)
+}
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.programs, name), args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	return cmd
+}
+
+// Start starts a stopped server with the data and the address that it had, and
+// waits until it accepts connections.
+func (s *Server) Start() error {
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
+		"-c", "shared_buffers=64MB", "-c", "max_connections=300", "-c", "log_min_messages=fatal", "-c", "log_min_error_statement=panic")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // should the tests be killed
+	started := make(chan error)
+	s.exited = make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // the signal comes when the thread ends that started the process
+		defer runtime.UnlockOSThread()
+		defer close(s.exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ends is its own affair
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	s.process = cmd.Process
+	return s.await()
+}
+
+// await waits until the server accepts connections.
+func (s *Server) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, s.URL())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+			continue
+		case <-s.exited:
+			err = errors.New("it has ended")
+		case <-ctx.Done():
+		}
+		said, _ := os.ReadFile(s.logFile())
+		return fmt.Errorf("postgres does not come up: %w\n%s", err, said)
+	}
+}
+
+// Stop kills the server as a crash would: nobody is told, nothing is written
+// any more. The data stay.
+func (s *Server) Stop() error { return s.stop(syscall.SIGQUIT) }
+
+func (s *Server) stop(signal os.Signal) error {
+	if s.process == nil {
+		return nil
+	}
+	if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop postgres: %w", err)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		return errors.New("postgres does not stop")
+	}
+	s.process = nil
+	return nil
+}
+
+// Restart stops the server as Stop does, and starts it.
+func (s *Server) Restart() error {
+	if err := s.Stop(); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+// remove stops the server and deletes what it had.
+func (s *Server) remove() error {
+	return errors.Join(s.stop(syscall.SIGQUIT), os.RemoveAll(s.dir))
+}

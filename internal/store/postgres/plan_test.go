@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestPlans says that no statement which comes often looks at more than it
+// finds, as the plans are when the tables are still empty, and so stay.
+func TestPlans(t *testing.T) {
+	s := open(t, Options{})
+	conn, err := pgx.ConnectConfig(t.Context(), s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for sql, want := range map[string][]string{
+		findRequests:     {"requests_pkey"},
+		insertCalls:      {"requests_pkey"},
+		updateCalls:      {"calls_pkey", "requests_pkey"},
+		insertHistory:    {"calls_pkey"},
+		putRequests:      {"calls_pkey"},
+		insertEvents:     {"calls_pkey", "users_pkey"},
+		insertDeliveries: {"events_pkey", "endpoints_pkey"},
+		updateUsers:      {"users_pkey"},
+		insertUsers:      {},
+		putSessions:      {"users_pkey"},
+		dropSessions:     {"users_pkey", "sessions_pkey"},
+
+		findCall:        {"calls_pkey"},
+		listLive:        {"calls_live"},
+		listHeads:       {"calls_live"},
+		listLiveOf:      {"calls_live", "history_pkey"},
+		listHistory:     {"history_pkey", "calls_pkey"},
+		findRequest:     {"requests_pkey"},
+		listEvents:      {"events_pkey"},
+		lastLooked:      {"events_pkey"},
+		lastEvent:       {"events_pkey"},
+		listEventsOf:    {"events_of_call"},
+		keepAttempts:    {"deliveries_pkey"},
+		putAttempts:     {"deliveries_pkey", "endpoints_pkey"},
+		listAttempts:    {"deliveries_pkey", "attempts_pkey"},
+		listOfCall:      {"deliveries_pkey", "events_pkey"},
+		listBacklogs:    {"deliveries_due", "events_pkey"},
+		keepLatest:      {"deliveries_pkey"},
+		redeliver:       {"deliveries_pkey", "events_pkey"},
+		failPending:     {"deliveries_due"},
+		listLogged:      {"deliveries_event", "events_pkey"},
+		appendTraces:    {"calls_pkey"},
+		listTraces:      {"traces_pkey"},
+		findUsers:       {"users_pkey", "sessions_pkey"},
+		listUsers:       {"users_pkey", "sessions_pkey"},
+		listSessionsOf:  {"sessions_pkey"},
+		sessionsVersion: {"users_pkey"},
+		listOpenOf:      {"sessions_pkey"},
+		listOpen:        {"sessions_pkey"},
+		listOffline:     {"sessions_offline"},
+		listLost:        {"sessions_of_node"},
+		findOldCalls:    {"calls_pkey", "deliveries_pkey"},
+		deleteOldCalls:  {"calls_pkey", "deliveries_pkey"},
+		deleteHistory:   {"history_pkey"},
+		findOldEvents:   {"events_pkey", "calls_pkey", "deliveries_pkey"},
+
+		listPending + pendingOrder:            {"deliveries_due", "events_pkey"},
+		listStrict + pendingOrder:             {"deliveries_due", "deliveries_pkey", "events_pkey"},
+		listPlaces(false, true, true, true):   {"deliveries_event", "events_pkey"},
+		listPlaces(true, false, false, false): {"deliveries_failed"},
+		fmt.Sprintf(windowEnd, windowByID):    {"calls_pkey"},
+		fmt.Sprintf(windowEnd, windowLive):    {"calls_live"},
+		fmt.Sprintf(windowEnd, windowHistory): {"history_pkey", "calls_pkey"},
+	} {
+		plan := planOf(t, conn, sql)
+		for _, index := range want {
+			if !strings.Contains(plan, "using "+index) {
+				t.Errorf("the index %s is not used:\n%s\n%s", index, sql, plan)
+			}
+		}
+		if scan := regexp.MustCompile(`Seq Scan on (calls|history|events|deliveries|attempts|users|sessions|requests|nonces|traces|endpoints)\b.*`).FindString(plan); scan != "" {
+			t.Errorf("%s:\n%s\n%s", scan, sql, plan)
+		}
+	}
+	for _, sql := range []string{listPending + pendingOrder, listLive, listHistory, listEvents, listOpen, listOffline, fmt.Sprintf(candidatesByID, windowByID, 4, 5, 6, 7, 8)} {
+		// An incremental sort has few rows to sort that were equal.
+		if plan := planOf(t, conn, sql); regexp.MustCompile(`(?m)^[ >-]*Sort\b`).MatchString(plan) {
+			t.Errorf("all is sorted:\n%s\n%s", sql, plan)
+		}
+	}
+}
+
+var parameter = regexp.MustCompile(`\$(\d+)`)
+
+// planOf gives the generic plan of a statement.
+func planOf(t *testing.T, conn *pgx.Conn, sql string) string {
+	t.Helper()
+	most := 0
+	for _, m := range parameter.FindAllStringSubmatch(sql, -1) {
+		n := 0
+		if _, err := fmt.Sscan(m[1], &n); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, n)
+	}
+	nulls := strings.TrimSuffix(strings.Repeat("NULL, ", most), ", ")
+	if nulls != "" {
+		nulls = "(" + nulls + ")"
+	}
+	if _, err := conn.Exec(t.Context(), "PREPARE p AS "+sql); err != nil {
+		t.Fatalf("%v\n%s", err, sql)
+	}
+	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE p "+nulls, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%v\n%s", err, sql)
+	}
+	if _, err := conn.Exec(t.Context(), "DEALLOCATE p"); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
+}
