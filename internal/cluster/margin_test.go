@@ -30,7 +30,7 @@ func TestHeldWithinLease(t *testing.T) {
 				p.conn.set(fault)
 				failing := time.Now()
 				for time.Since(failing) < 4*DefaultLease {
-					time.Sleep(10 * time.Millisecond)
+					time.Sleep(20 * time.Millisecond)
 					if time.Since(failing) >= then {
 						p.conn.set(func(c *conn) { c.broken = errors.New("the database is down") })
 					}

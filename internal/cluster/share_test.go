@@ -131,7 +131,7 @@ func TestReleaseOrder(t *testing.T) {
 			}
 		})
 		close(hold)
-		after(100 * time.Millisecond)
+		after(DefaultLease/40 + 100*time.Millisecond) // nudges make nobody look more often
 		if b.Held() != lost {
 			t.Errorf("afterwards b has %d", b.Held().Len())
 		}
