@@ -87,7 +87,7 @@ func (l *loader) checkNATS(c *Config) {
 	l.require(c.Store != "", "nats", "is set, but the embedded store is for one node only; set store, or remove nats")
 	for _, part := range strings.Split(c.NATS, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))
-		l.require(err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Host != "", "nats",
+		l.require(err == nil && slices.Contains([]string{"nats", "tls"}, u.Scheme) && u.Host != "", "nats",
 			"holds what is not the URL of a NATS server; write one such as nats://nats.example.com:4222, several with commas between")
 	}
 }
