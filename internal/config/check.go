@@ -23,6 +23,7 @@ func (l *loader) check() {
 	l.require(c.DataDir != "", "data_dir", "is empty; name the directory of the store, such as ./ringback-data")
 	l.checkStore(c.Store)
 	l.checkNATS(c)
+	l.require(natsPrefix.MatchString(c.NATSPrefix), "nats_prefix", "is %q; it must be letters, digits and dashes, with dots between, such as ringback.eu", c.NATSPrefix)
 	l.require(nodeName.MatchString(c.Node), "node", "is %q; it must be at most 64 letters, digits, dots and dashes", c.Node)
 	l.require(c.Lease >= 2*time.Second && c.Lease <= time.Minute, "lease", "is %v; it must be 2s to 1m, 10s is usual", c.Lease)
 	l.checkTimes()
@@ -66,6 +67,8 @@ func choice(words []string) string {
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
+
+var natsPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9._-]{0,64}$`)
 
