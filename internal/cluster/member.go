@@ -172,6 +172,10 @@ func (m *Member) Held() store.PartitionSet {
 	return store.PartitionSet(m.held.Load())
 }
 
+// Leased reports whether the lease of this node lasts at this moment, whatever
+// it holds.
+func (m *Member) Leased() bool { return m.now() < time.Duration(m.until.Load()) }
+
 // Holds reports whether a partition is in Held.
 func (m *Member) Holds(p int) bool { return m.Held().Has(p) }
 

@@ -166,7 +166,6 @@ func (s *Server) clusterChanged(c cluster.Change) {
 		s.deliverer.Drop(c.Lost)
 	}
 	if c.Gained != 0 {
-		s.devices.Welcome()
 		s.deliverer.Gain(c.Gained)
 		s.engine.Gain(c.Gained)
 	}
@@ -177,7 +176,10 @@ func (s *Server) clusterChanged(c cluster.Change) {
 	if c.Missed || len(c.Left) > 0 {
 		s.engine.Resync()
 	}
-	if c.CutOff {
+	switch {
+	case s.node.Leased():
+		s.devices.Welcome()
+	case c.CutOff:
 		s.options.Logger.Error("this node has been cut off from the store for too long; its devices are sent to others")
 		s.devices.SendAway()
 	}
