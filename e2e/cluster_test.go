@@ -95,6 +95,66 @@ func TestClusterRingsAcross(t *testing.T) {
 	}
 }
 
+// TestClusterTakesOver kills the node that minds a call's timer and delivers
+// its callbacks, and reports how late both are.
+func TestClusterTakesOver(t *testing.T) {
+	log := history.NewLog()
+	receiver, err := load.NewReceiver(log, "e2e", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(receiver.Close)
+	c := newCluster(t, 2, clusterApp(receiver.URL))
+	rung, over := make(chan string, 1), make(chan string, 1)
+	dialNode(t, c.nodes[1], "bob", func(_ *client.Client, ev client.Event) {
+		switch ev := ev.(type) {
+		case *client.Invited:
+			rung <- ev.CallID
+		case *client.TimedOut:
+			over <- ev.CallID
+		}
+	})
+	alice := dialNode(t, c.nodes[0], "alice", nil)
+	timeout := 2
+	made, err := alice.Invite(t.Context(), protocol.Invite{UserIDs: []string{"bob"}, Timeout: &timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(what string, from <-chan string) {
+		t.Helper()
+		select {
+		case id := <-from:
+			if id != made.CallID {
+				t.Fatalf("%s: call %s, want %s", what, id, made.CallID)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: nothing happened", what)
+		}
+	}
+	await("bob rings", rung)
+	due := time.Now().Add(time.Duration(timeout) * time.Second)
+	c.nodes[0].kill()
+	await("bob is told why he no longer rings", over)
+	t.Logf("the timer ran %v late; the lease is 3s", time.Since(due).Round(time.Millisecond))
+	for end := time.Now().Add(patience); !callbackOf(log, made.CallID, protocol.CallbackCancel) && !callbackOf(log, made.CallID, protocol.CallbackTimeout); {
+		if time.Now().After(end) {
+			t.Fatal("the end of the call is not delivered")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Logf("its callback came %v late", time.Since(due).Round(time.Millisecond))
+}
+
+// callbackOf reports whether a receiver has got an event of a call.
+func callbackOf(log *history.Log, id, event string) bool {
+	for _, r := range log.Records() {
+		if r.Kind == history.Callback && strings.Contains(string(r.Body), id) && strings.Contains(string(r.Body), event) {
+			return true
+		}
+	}
+	return false
+}
+
 func dialNode(t *testing.T, n *clusterNode, user string, on func(*client.Client, client.Event)) *client.Client {
 	t.Helper()
 	token, err := auth.NewToken04(appID, user, secret, time.Now(), time.Hour, "")
