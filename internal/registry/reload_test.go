@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,11 +125,23 @@ func TestDifferentFiles(t *testing.T) {
 // appsOf gives apps as they are set.
 type appsOf struct {
 	store.Apps
+	mu      sync.Mutex
 	managed []store.ManagedApp
 	fail    error
 }
 
-func (s *appsOf) ManagedApps(context.Context) ([]store.ManagedApp, error) { return s.managed, s.fail }
+// have sets what is read.
+func (s *appsOf) have(fail error, managed ...store.ManagedApp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.managed, s.fail = managed, fail
+}
+
+func (s *appsOf) ManagedApps(context.Context) ([]store.ManagedApp, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.managed, s.fail
+}
 
 func (*appsOf) ListEndpoints(context.Context) ([]store.EndpointRecord, error) { return nil, nil }
 
@@ -150,13 +163,13 @@ func TestFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		db.managed, db.fail = []store.ManagedApp{rec}, store.ErrFull
+		db.have(store.ErrFull, rec)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		if _, ok := r.App(7); ok || !strings.Contains(log.String(), "no space left") {
 			t.Errorf("known: %v; logged %q, want why it is not", ok, &log)
 		}
-		db.fail = nil
+		db.have(nil, rec)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if _, ok := r.App(7); !ok {

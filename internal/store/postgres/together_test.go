@@ -78,10 +78,14 @@ func TestTogether(t *testing.T) {
 		if !slices.Equal(queries, []int{2, 1, 31}) {
 			t.Errorf("queries for %v users", queries)
 		}
+		synctest.Wait()
+		mu.Lock()
 		fail = true
+		mu.Unlock()
 		if _, err := tg.of(t.Context(), 1, []call.UserID{"x"}); err == nil {
 			t.Error("a failure was not told")
 		}
+		synctest.Wait()
 		if n := len(tg.apps); n != 0 {
 			t.Errorf("%d apps are kept", n)
 		}
