@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -113,10 +114,14 @@ func TestMovedPartition(t *testing.T) {
 		}
 		b.gain(parts(1))
 		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.mu.Lock()
+		requests := slices.Clone(w.requests)
+		w.mu.Unlock()
 		// Event 2 was behind event 1 in a; 3 stays there.
 		for event, want := range map[int]string{1: "1 2 3", 2: "1 2", 3: "1 2 3"} {
 			var got string
-			for _, r := range w.requests {
+			for _, r := range requests {
 				if r.number() == event && r.attempt <= 3 && len(got) < len(want) {
 					got += fmt.Sprint(r.attempt, " ")
 				}
@@ -126,7 +131,7 @@ func TestMovedPartition(t *testing.T) {
 			}
 		}
 		seen := make(map[string]bool)
-		for _, r := range w.requests {
+		for _, r := range requests {
 			id := fmt.Sprint(r.event, r.attempt)
 			if seen[id] {
 				t.Errorf("%s twice", id)
@@ -343,9 +348,9 @@ func TestWrongClock(t *testing.T) {
 		w.answer = always(500)
 		c := clock.Wrong(-time.Hour)
 		c.Adjust(time.Hour)
-		var stamp string
+		var stamp atomic.Value
 		d, err := New(Options{Store: w.store, Endpoints: []Endpoint{endpointNo(1, nil)}, Clock: c, transport: tripper(func(r *http.Request) (*http.Response, error) {
-			stamp = r.Header.Get(protocol.HeaderWebhookTimestamp)
+			stamp.Store(r.Header.Get(protocol.HeaderWebhookTimestamp))
 			return w.RoundTrip(r)
 		})})
 		if err != nil {
@@ -355,15 +360,15 @@ func TestWrongClock(t *testing.T) {
 		d.Start()
 		w.happen(one, 7)
 		synctest.Wait()
-		if want := fmt.Sprint(w.begin.Unix()); stamp != want {
-			t.Errorf("timestamp %s, want %s", stamp, want)
+		if want := fmt.Sprint(w.begin.Unix()); stamp.Load() != want {
+			t.Errorf("timestamp %s, want %s", stamp.Load(), want)
 		}
 		c.Adjust(0) // an hour behind from now on
 		time.Sleep(time.Second)
 		w.happen(one, 8)
 		synctest.Wait()
-		if want := fmt.Sprint(w.begin.Add(time.Second - time.Hour).Unix()); stamp != want {
-			t.Errorf("timestamp %s, want %s", stamp, want)
+		if want := fmt.Sprint(w.begin.Add(time.Second - time.Hour).Unix()); stamp.Load() != want {
+			t.Errorf("timestamp %s, want %s", stamp.Load(), want)
 		}
 		time.Sleep(time.Hour)
 		w.checkRetries(DefaultRetry, 100*time.Millisecond)
