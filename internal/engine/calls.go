@@ -157,11 +157,12 @@ func (e *Engine) drop(c *entry, id call.ID) {
 
 // apply runs a command on a call that is held.
 func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func(call.Result)) error {
-	res, err := call.Apply(c.rec.Call, cmd, e.now())
+	at := e.now()
+	res, err := call.Apply(c.rec.Call, cmd, at)
 	if err != nil {
 		return err
 	}
-	t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event, Errors: res.Errors}
+	t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event, At: at, Errors: res.Errors}
 	switch {
 	case res.Event == nil:
 		ack(res)
@@ -305,7 +306,7 @@ func (e *Engine) revive(id call.ID) {
 func (e *Engine) events(rec *store.CallRecord, t Transition) []*store.Event {
 	events := e.Callbacks.Events(t)
 	for _, ev := range events {
-		ev.App, ev.Call, ev.At = t.After.App, t.After.ID, e.now()
+		ev.App, ev.Call, ev.At = t.After.App, t.After.ID, t.At
 		ev.Version, ev.Actor = t.After.Version, call.By(t.Event)
 		for _, endpoint := range e.Callbacks.Subscriptions(ev.App, ev.Name) {
 			if rec.Sequences == nil {

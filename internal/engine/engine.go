@@ -37,6 +37,7 @@ type Transition struct {
 	Before *call.Call // nil for a new call
 	After  *call.Call
 	Event  call.Event
+	At     call.Instant     // of the event and all that comes of it; 0 for a remote one
 	Errors []call.UserError // users whom the command named in vain
 	// Remote says that another node has made the transition; this one only
 	// tells its devices.

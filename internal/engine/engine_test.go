@@ -494,3 +494,32 @@ func TestNearlyFull(t *testing.T) {
 		}
 	})
 }
+
+// The events of a transition are of the instant that the call has noted,
+// however long it takes to make them.
+func TestEventsAreOfTheTransition(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice, bob := w.login("alice"), w.login("bob")
+		w.notes.slow = 5 * time.Millisecond
+		var at []call.Instant
+		w.store.fail(func(c *store.CallCommit, real func() error) error {
+			for _, ev := range c.Events {
+				at = append(at, ev.At)
+			}
+			return real()
+		})
+		id := alice.invite("bob")
+		if err := bob.receive(id); err != nil {
+			t.Fatal(err)
+		}
+		received := w.now() - 5 // it is soft: committed with what follows
+		if err := bob.accept(id); err != nil {
+			t.Fatal(err)
+		}
+		c := w.get(id)
+		want := []call.Instant{c.CreatedAt, received, c.EndedAt}
+		if !slices.Equal(at, want) {
+			t.Errorf("the events are of %v, the transitions of %v", at, want)
+		}
+	})
+}

@@ -192,6 +192,7 @@ type notes struct {
 	told  []Transition
 	shown map[call.ID]*call.Call // as devices were last told
 	back  []string               // versions that went back
+	slow  time.Duration          // that making an event takes
 }
 
 func (n *notes) add(format string, args ...any) {
@@ -250,6 +251,7 @@ func (n *notes) Events(t Transition) []*store.Event {
 	if t.Event == nil {
 		return nil
 	}
+	time.Sleep(n.slow)
 	return []*store.Event{{Name: fmt.Sprintf("%T", t.Event), Fields: []byte("{}")}}
 }
 

@@ -105,7 +105,7 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 	e.calls[cmd.ID] = c
 	e.mu.Unlock()
 	c.rec.Call = res.Call
-	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, Errors: res.Errors}, request, func() { ack(res) })
+	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, At: at, Errors: res.Errors}, request, func() { ack(res) })
 	e.release(c)
 	if err != nil {
 		return err

@@ -117,11 +117,12 @@ func (e *Engine) follow(c *entry, rec store.CallRecord) {
 	soft := c.soft
 	c.soft, c.unsaved = nil, nil
 	for _, s := range soft {
-		res, err := call.Apply(c.rec.Call, s.Command, e.now())
+		at := e.now()
+		res, err := call.Apply(c.rec.Call, s.Command, at)
 		if err != nil || res.Event == nil {
 			continue
 		}
-		t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event}
+		t := Transition{Before: c.rec.Call, After: res.Call, Event: res.Event, At: at}
 		c.rec.Call = res.Call
 		c.unsaved = append(c.unsaved, e.events(&c.rec, t)...)
 		c.soft = append(c.soft, softCommand{s.Command, res.Event, t.Before})

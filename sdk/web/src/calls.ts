@@ -87,7 +87,11 @@ export class Calls {
     }
   }
 
-  /** Takes the versions of a snapshot for its own, older or not. */
+  /**
+   * Takes the versions of a snapshot for its own, older or not, and takes the
+   * ends out of it that the app has been told of: a sync may say them that was
+   * on its way when they came by an event, or by the snapshot of a login.
+   */
   adopt(snapshot: Snapshot): void {
     const everything = ['call.created', 'call.invited', 'call.cancelled', 'call.timed_out', 'call.answered_elsewhere', 'call.ended'];
     for (const call of snapshot.calls) {
@@ -96,6 +100,7 @@ export class Calls {
       state.told = new Set(everything);
       this.#fill(state, call);
     }
+    snapshot.ended = snapshot.ended.filter(({ call_id }) => !this.#over.has(call_id));
     for (const { call_id, version } of snapshot.ended) {
       const state = this.#state(call_id);
       state.version = version;

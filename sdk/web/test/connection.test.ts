@@ -104,6 +104,22 @@ test('old news is dropped, a snapshot counts as it is', async () => {
   assert.deepEqual(names().slice(3), ['snapshot', 'call.timed_out']);
 });
 
+test('how a call ended is told once', async () => {
+  const first = await login({ manualReceived: true });
+  const end = (id: string) => ({ call_id: id, version: 2, state: 6, reason: 'timeout' });
+  const told = () => seen.filter(([name]) => name === 'snapshot').map(([, { ended }]) => ended.map(({ call_id }: { call_id: string }) => call_id));
+  for (const id of ['1', '2', '3']) first.event('call.invited', ringing(id, 1));
+  const synced = client.sync(); // on its way when the first one ends
+  first.event('call.timed_out', { call_id: '1', version: 2, mode: 0 });
+  first.fail();
+  const second = await reconnect();
+  second.welcome({ resumed: true, ended: [end('2')] });
+  second.reply('call.sync', { calls: [], ended: [end('1'), end('2'), end('3'), end('of an earlier page')] });
+  await settle();
+  assert.deepEqual(told(), [['2'], ['3', 'of an earlier page']]);
+  assert.deepEqual((await synced).ended.map(({ call_id }) => call_id), ['3', 'of an earlier page']);
+});
+
 test('events that come before the reply to the login are looked at after it', async () => {
   client = new RingbackClient({ server: 'http://h', appID: 1, userID: 'alice', token: 't', webSocket: FakeSocket, manualReceived: true });
   const order: string[] = [];
