@@ -284,7 +284,7 @@ func TestPartitionsMoveUnderLoad(t *testing.T) {
 }
 
 func moveUnderLoad(t *testing.T, strict bool) {
-	const seconds, calls = 60, 40
+	const seconds, calls = 15, 40
 	w := newWorld(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	w.answer = func(ctx context.Context, r *request) int {
