@@ -39,7 +39,7 @@ sdk:
 # The built binary from outside, the demo page and the web SDK in a real
 # browser, and the example receivers.
 e2e:
-	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php,postgres} $(GO) test -tags e2e -count=1 -timeout 10m ./e2e/...
+	RINGBACK_TEST_REQUIRE=$${RINGBACK_TEST_REQUIRE:-browser,node,python,php,postgres} $(GO) test -tags e2e -count=1 -timeout 20m ./e2e/...
 
 # A short run of every fuzz target.
 FUZZTIME ?= 20s

@@ -15,6 +15,7 @@ type lease struct {
 	cutOff    bool          // that was told as well
 	due       time.Duration // the next renewal; see Member.now
 	began     time.Duration // the last one
+	again     bool          // another one is due when it is back: it was begun before the latest nudge
 
 	releasing store.PartitionSet // given up, not yet in the store
 	number    uint64             // of the change by which that was told
@@ -54,7 +55,7 @@ func (m *Member) renewAlways(ctx context.Context) {
 		m.expire()
 		l := &m.lease
 		if release := m.mayRelease(); !running && (m.now() >= l.due || release != 0) {
-			running, l.began = true, m.now()
+			running, l.began, l.again = true, m.now(), false
 			go func() {
 				attempt, cancel := context.WithTimeout(ctx, m.patience())
 				defer cancel()
@@ -75,17 +76,24 @@ func (m *Member) renewAlways(ctx context.Context) {
 		case <-m.changes.done: // a release may go ahead
 		case <-m.nudged:
 			// Several nudges in a row are one look.
-			l.due = min(l.due, l.began+m.opts.Lease/40)
+			l.due, l.again = min(l.due, l.began+m.opts.Lease/40), running
 		case <-timer.C:
 		}
 	}
 }
 
+// ends is when a lease ends that was asked for at sent. A twentieth is given
+// away, since the store's clock may run faster than this machine's, and to act
+// on a look at Held takes a moment.
+func (m *Member) ends(sent time.Duration) time.Duration {
+	return sent + m.opts.Lease - m.opts.Lease/20
+}
+
 // patience is how long a renewal may take: while the lease lasts, there should
-// be time for another; afterwards there is no hurry.
+// be time to begin another; afterwards there is no hurry.
 func (m *Member) patience() time.Duration {
 	if m.now() < time.Duration(m.until.Load()) {
-		return m.opts.Lease / 3
+		return m.opts.Lease / 2
 	}
 	return m.opts.Lease
 }
@@ -168,13 +176,14 @@ func (m *Member) renewed(r *renewal) {
 
 	// Whoever found the lease over has read the clock before this. He is to
 	// be told that it was, even if nobody else has noticed.
-	old := time.Duration(m.until.Swap(int64(r.sent + m.opts.Lease)))
+	ends := m.ends(r.sent)
+	old := time.Duration(m.until.Swap(int64(ends)))
 	now := m.now()
 	if !l.suspended && now >= old {
 		m.suspend()
 	}
 	var c Change
-	if now < r.sent+m.opts.Lease {
+	if now < ends {
 		c.Missed = l.suspended
 		if l.suspended {
 			m.opts.Logger.Info("the lease of this node is renewed again", "node", int64(m.self))
@@ -211,7 +220,10 @@ func (m *Member) renewed(r *renewal) {
 	if before == nil || r.released != 0 {
 		m.nudge()
 	}
-	l.due = m.now() + jitter(m.opts.Lease/4)
+	l.due = r.sent + jitter(m.opts.Lease/4)
+	if l.again { // it may not have seen what the nudge was about
+		l.due = l.began + m.opts.Lease/40
+	}
 }
 
 // setPeers tells the bus who is there.

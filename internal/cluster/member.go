@@ -115,7 +115,7 @@ func (m *Member) join(ctx context.Context) (store.NodeID, error) {
 		var taken *store.NodeTakenError
 		switch {
 		case err == nil:
-			m.until.Store(int64(sent + m.opts.Lease))
+			m.until.Store(int64(m.ends(sent)))
 			return id, nil
 		case !errors.As(err, &taken) || waited:
 			return 0, err

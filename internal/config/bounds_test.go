@@ -21,6 +21,7 @@ var bounds = map[string]struct {
 	"DATA_DIR":            {says: "not empty", good: []string{"x"}, bad: []string{""}},
 	"STORE":               {says: "a postgres:// URL, or empty", good: []string{"", "postgres://localhost/x"}, bad: []string{"postgres://localhost", "mysql://localhost/x", "x"}},
 	"NATS":                {says: "nats:// or tls:// URLs, or empty", good: []string{""}, bad: []string{"nats://localhost", "http://localhost"}}, // without a store
+	"NATS_PREFIX":         {says: "letters, digits, dashes, dots between", good: []string{"x", "ringback.eu-1"}, bad: []string{"", "a b", "a..b", ".a", "a.*"}},
 	"NODE":                {says: "at most 64 letters, digits, dots and dashes", good: []string{"", "a-1.b", strings.Repeat("n", 64)}, bad: []string{"a b", strings.Repeat("n", 65)}},
 	"LEASE":               {says: "2s to 1m", good: []string{"2s", "1m"}, bad: []string{"1999ms", "61s"}},
 	"ADMIN_TOKEN":         {says: "printable ASCII characters without spaces", good: []string{"", "x", "!~"}, bad: []string{"a b", "é", "\t"}},

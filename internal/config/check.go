@@ -23,6 +23,7 @@ func (l *loader) check() {
 	l.require(c.DataDir != "", "data_dir", "is empty; name the directory of the store, such as ./ringback-data")
 	l.checkStore(c.Store)
 	l.checkNATS(c)
+	l.require(natsPrefix.MatchString(c.NATSPrefix), "nats_prefix", "is %q; it must be letters, digits and dashes, with dots between, such as ringback.eu", c.NATSPrefix)
 	l.require(nodeName.MatchString(c.Node), "node", "is %q; it must be at most 64 letters, digits, dots and dashes", c.Node)
 	l.require(c.Lease >= 2*time.Second && c.Lease <= time.Minute, "lease", "is %v; it must be 2s to 1m, 10s is usual", c.Lease)
 	l.checkTimes()
@@ -67,6 +68,8 @@ func choice(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
+var natsPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9._-]{0,64}$`)
 
 // checkStore says nothing of the URL, which has a password in it.
@@ -87,7 +90,7 @@ func (l *loader) checkNATS(c *Config) {
 	l.require(c.Store != "", "nats", "is set, but the embedded store is for one node only; set store, or remove nats")
 	for _, part := range strings.Split(c.NATS, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))
-		l.require(err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Host != "", "nats",
+		l.require(err == nil && slices.Contains([]string{"nats", "tls"}, u.Scheme) && u.Host != "", "nats",
 			"holds what is not the URL of a NATS server; write one such as nats://nats.example.com:4222, several with commas between")
 	}
 }

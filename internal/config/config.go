@@ -41,6 +41,10 @@ type Config struct {
 	// the same. Empty: there is one node only.
 	NATS string `yaml:"nats" bounds:"nats:// or tls:// URLs, or empty"`
 
+	// NATSPrefix begins the subjects that are used on NATS. Clusters that share
+	// NATS servers, but not the store, need different ones.
+	NATSPrefix string `yaml:"nats_prefix" bounds:"letters, digits, dashes, dots between"`
+
 	// Node is the name of this node among those that share a store. No two may
 	// have the same. Empty: the name of the machine.
 	Node string `yaml:"node" bounds:"at most 64 letters, digits, dots and dashes"`
@@ -220,6 +224,7 @@ func Default() *Config {
 	return &Config{
 		Listen:            "127.0.0.1:8080",
 		DataDir:           "./ringback-data",
+		NATSPrefix:        "ringback",
 		Lease:             10 * time.Second,
 		HeartbeatInterval: 10 * time.Second,
 		HeartbeatTimeout:  35 * time.Second,

@@ -16,6 +16,7 @@ func TestEnvironment(t *testing.T) {
 		"RINGBACK_DATA_DIR=/var/lib/ringback",
 		"RINGBACK_STORE=postgres://ringback:secret@db.example.com/ringback?sslmode=require",
 		"RINGBACK_NATS=nats://one.example.com:4222,tls://two.example.com",
+		"RINGBACK_NATS_PREFIX=ringback.eu",
 		"RINGBACK_NODE=eu-1",
 		"RINGBACK_LEASE=4s",
 		"RINGBACK_ADMIN_TOKEN=wall-clock",

@@ -90,6 +90,7 @@ func changed() *Config {
 		DataDir:           "/var/lib/ringback",
 		Store:             "postgres://ringback:secret@db.example.com/ringback?sslmode=require",
 		NATS:              "nats://one.example.com:4222,tls://two.example.com",
+		NATSPrefix:        "ringback.eu",
 		Node:              "eu-1",
 		Lease:             4 * time.Second,
 		AdminToken:        "wall-clock",

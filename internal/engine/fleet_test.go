@@ -436,11 +436,10 @@ func TestComesInTheMiddle(t *testing.T) {
 	fleetBubble(t, 3, func(t *testing.T, f *fleet) {
 		one, two, three := f.nodes[0], f.nodes[1], f.nodes[2]
 		alice, bob := one.login("alice"), two.login("bob")
-		id := alice.inviteWith(Invitation{Invitees: []call.UserID{"bob", "carol"}, Timeout: 60})
 		if _, err := f.db.RegisterUsers(t.Context(), app, []store.User{{ID: "carol"}}, one.now()); err != nil {
 			t.Fatal(err)
 		}
-		id = alice.inviteWith(Invitation{Invitees: []call.UserID{"bob", "carol"}, Timeout: 60, Mode: call.Advanced})
+		id := alice.inviteWith(Invitation{Invitees: []call.UserID{"bob", "carol"}, Timeout: 60, Mode: call.Advanced})
 		settle()
 		carol := three.login("carol")
 		snap, err := three.Snapshot(t.Context(), app, carol.actor(), nil, func(*call.Call) {})

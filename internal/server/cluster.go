@@ -81,7 +81,7 @@ func (s *Server) joinCluster(ctx context.Context) error {
 			if s.config.NATS == "" {
 				return bus.NewExchange().Join(self, h), nil
 			}
-			return natsbus.Join(ctx, natsbus.Options{URL: s.config.NATS, Name: name, Logger: s.options.Logger}, self, h)
+			return natsbus.Join(ctx, natsbus.Options{URL: s.config.NATS, Prefix: s.config.NATSPrefix, Name: name, Logger: s.options.Logger}, self, h)
 		},
 	})
 	if err != nil {

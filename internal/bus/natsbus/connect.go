@@ -31,7 +31,9 @@ func check(opts *Options) (hosts string, err error) {
 	for part := range strings.SplitSeq(opts.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))
 		switch {
-		case err != nil:
+		case err != nil, strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "":
+			// With a / ? or # that is not encoded, part of a password is taken
+			// for the host.
 			return "", errors.New("natsbus: the URL of NATS cannot be read: it is like nats://user:password@host:4222, with special characters of a password as %XX")
 		case u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "":
 			return "", errors.New("natsbus: the URL of NATS begins with nats:// or tls:// and has a host, as in nats://host:4222")

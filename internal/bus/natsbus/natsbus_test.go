@@ -115,6 +115,9 @@ func TestWrongOptions(t *testing.T) {
 		"no URL":      {Options{}, "nats://host:4222"},
 		"web":         {Options{URL: "https://u:s3cret@host"}, "begins with nats:// or tls://"},
 		"unreadable":  {Options{URL: "nats://u:s3cret%@host:4222"}, "special characters"},
+		"not encoded": {Options{URL: "nats://u:12/s3cret@host:4222"}, "special characters"},
+		"nor this":    {Options{URL: "nats://u:12?s3cret@host:4222"}, "special characters"},
+		"nor that":    {Options{URL: "nats://u:12#s3cret@host:4222"}, "special characters"},
 		"wrong port":  {Options{URL: "nats://u:s3cret@host:s3cret"}, "cannot be read"},
 		"prefix":      {Options{URL: "nats://host", Prefix: "a.>"}, `"a.>" is no prefix`},
 		"credentials": {Options{URL: "nats://127.0.0.1:1", Credentials: filepath.Join(t.TempDir(), "none.creds")}, "none.creds"},
@@ -126,6 +129,11 @@ func TestWrongOptions(t *testing.T) {
 				t.Fatal("no error")
 			}
 			hasAll(t, err.Error(), c.want)
+			for _, secret := range []string{"s3cret", "u:12"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error tells a secret: %v", err)
+				}
+			}
 		})
 	}
 }
