@@ -126,3 +126,31 @@ func TestClusterNodes(t *testing.T) {
 	two.store.mend()
 	one.awaitNodes("it is back", func(v *nodesView) bool { return v.shares() == "node-1* 32, node-2 32" })
 }
+
+// TestClusterConsole has the overview show the nodes while there are several.
+func TestClusterConsole(t *testing.T) {
+	ctx := browserFor(t, 2*time.Minute)
+	c := newCluster(t, 2, "")
+	o := &operator{t: t, ctx: ctx, address: c.nodes[0].address}
+	o.visit("")
+	o.fill("#token", clusterAdmin)
+	o.click(".sign-in button")
+	o.await("h1", "Overview")
+	o.await(`[data-swap="nodes"]`, "node-1 this one")
+	o.await(`[data-swap="nodes"]`, "node-2")
+	o.await(`[data-swap="scope"]`, "2 nodes share the store. The numbers, charts and endpoints in trouble are those of node-1 alone")
+	c.stopNATS()
+	o.await(`[data-swap="nodes"]`, "this node does not hear the others")
+	(&page{t: t, ctx: ctx}).shot("overview")
+	c.nodes[1].terminate()
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		text := o.eval(`[...document.querySelectorAll('[data-swap="nodes"], [data-swap="scope"]')].map((e) => e.textContent).join('')`)
+		if strings.TrimSpace(text) == "" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("one node is left, and the overview shows %q", text)
+		}
+	}
+	(&page{t: t, ctx: ctx}).shot("alone")
+}

@@ -59,8 +59,8 @@ type Server struct {
 	options     Options
 	config      *config.Config
 	store       store.Store
-	clock       *clock.Clock // of the store
-	began       call.Instant
+	clock       *clock.Clock  // of the store
+	began       call.Instant  // when it was opened
 	node        *node         // nil: there are no others
 	fenced      chan struct{} // closed when others have taken over
 	fencing     sync.Once
