@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -371,5 +372,42 @@ func TestJobBar(t *testing.T) {
 	job.Total = -1
 	if got, want := jobBar(job, start), "Job 7: counting …"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	r := newRig(t)
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := r.run("nodes")
+	if !strings.Contains(out, name) || !strings.Contains(out, "64 of 64") || !strings.Contains(out, "this one") || strings.Contains(out, "bus") || strings.Count(out, "\n") != 2 {
+		t.Errorf("got %s", out)
+	}
+	if n := read[adminapi.Nodes](r, "nodes"); len(n.Items) != 1 || n.Items[0].Name != name || n.Clustered {
+		t.Errorf("got %+v", n)
+	}
+	r.fails(2, "nodes takes flags only", "nodes", "x")
+}
+
+// Several nodes are listed with what is wrong.
+func TestNodesInTrouble(t *testing.T) {
+	var b strings.Builder
+	err := printNodes(&printer{Writer: &b}, &adminapi.Nodes{
+		Clustered: true, Partitions: 64, Unheld: 1, Trouble: "the lease has ended", Bus: adminapi.Bus{State: "disconnected", Trouble: "no NATS\x1b[2J"},
+		Items: []adminapi.Node{{Name: "a", Self: true, Partitions: 31}, {Name: "b", Partitions: 32}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"a     31 of 64    -       this one", "b     32 of 64    -", "bus: disconnected: no NATS", "Nobody holds 1 partition of 64: ", "This node: the lease has ended"}
+	for _, w := range want {
+		if !strings.Contains(b.String(), w) {
+			t.Errorf("no %q in\n%s", w, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "\x1b[2J") {
+		t.Errorf("it steers the terminal: %q", b.String())
 	}
 }

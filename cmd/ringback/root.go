@@ -66,6 +66,7 @@ func newRoot(e *env) *cobra.Command {
 			newAppsCommand(e),
 			newEndpointsCommand(e),
 			newUsersCommand(e),
+			newNodesCommand(e),
 			newAuditCommand(e),
 			newBenchCommand(e),
 		),

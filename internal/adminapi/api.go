@@ -62,6 +62,8 @@ type Options struct {
 	Redeliverer Redeliverer
 	Feed        *feed.Feed
 	Stats       *stats.Recorder
+	// Nodes lists the nodes that share the store.
+	Nodes func() Nodes
 	// HandOff passes on events that have become durable.
 	HandOff func(events []*store.Event)
 	// FlushTraces writes what is known of calls and not yet stored.
@@ -106,6 +108,7 @@ func New(o Options) *API {
 	config.Security = []map[string][]string{{"bearer": {}}}
 	a.huma = humago.New(a.mux, config)
 	a.registerOverview()
+	a.registerNodes()
 	a.registerApps()
 	a.registerEndpoints()
 	a.registerDeliveries()

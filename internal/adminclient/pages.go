@@ -63,6 +63,11 @@ func (c *Client) RedeliveriesPage(ctx context.Context, at Place) (*adminapi.Page
 	return page[adminapi.Redelivery](ctx, c, "/redeliveries", nil, at)
 }
 
+// Nodes lists the nodes that share the store.
+func (c *Client) Nodes(ctx context.Context) (*adminapi.Nodes, error) {
+	return get[adminapi.Nodes](ctx, c, "/nodes")
+}
+
 // Overview reads how the server does, and did in the last hour or day.
 func (c *Client) Overview(ctx context.Context, day bool) (*adminapi.Overview, error) {
 	query := url.Values{"window": {"1h"}}

@@ -34,7 +34,7 @@ func TestOverviewView(t *testing.T) {
 			{AtMS: at, Created: 1, Ended: map[string]int{}, Connections: 7},
 		},
 	}
-	v := newOverviewView(o, false, nil)
+	v := newOverviewView(o, false, nil, new(adminapi.Nodes))
 	want := map[string]string{"live": "1\u202f234", "answered": "75 %", "success": "90 %", "latency": "80 ms", "backlog": "2", "connections": "0"}
 	for _, tile := range v.Tiles {
 		if tile.Value != want[tile.ID] {
@@ -53,7 +53,7 @@ func TestOverviewView(t *testing.T) {
 	if svg := string(v.Charts[0].SVG); !strings.Contains(svg, "12:20 UTC: accepted 3, rang out 1") {
 		t.Errorf("no field says what happened: %s", svg)
 	}
-	for _, c := range newOverviewView(&adminapi.Overview{AtMS: at}, true, nil).Charts {
+	for _, c := range newOverviewView(&adminapi.Overview{AtMS: at}, true, nil, new(adminapi.Nodes)).Charts {
 		wellFormed(t, string(c.SVG))
 		if !c.Empty || c.To-c.From != 24*3600_000 {
 			t.Errorf("of nothing: %s: %+v", c.ID, c)
@@ -107,5 +107,44 @@ func TestPicture(t *testing.T) {
 	}
 	if n := len(p.Ticks); n < 2 || n > 8 {
 		t.Errorf("%d ticks: %+v", n, p.Ticks)
+	}
+}
+
+// Nodes are shown when there are several, with what is wrong, and then it is
+// said whose numbers these are.
+func TestOverviewOfNodes(t *testing.T) {
+	read := func(nodes *adminapi.Nodes) string {
+		v := newOverviewView(new(adminapi.Overview), false, nil, nodes)
+		var b strings.Builder
+		for _, part := range []string{"scope", "nodes"} {
+			text, err := fragment("overview", part, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.WriteString(text)
+		}
+		return b.String()
+	}
+	one := adminapi.Node{Name: "one", Self: true, Partitions: 64}
+	if text := read(&adminapi.Nodes{Partitions: 64, Items: []adminapi.Node{one}}); strings.TrimSpace(text) != "" {
+		t.Errorf("of one node: %s", text)
+	}
+	one.Partitions = 32
+	nodes := &adminapi.Nodes{Partitions: 64, Items: []adminapi.Node{one, {Name: "<two>", Partitions: 31}}}
+	text := read(nodes)
+	for _, want := range []string{"2 nodes share the store", "those of <b><bdi>one</bdi></b> alone", `<bdi>one</bdi> <span class="badge calm">this one</span>`, "32 of 64", "&lt;two&gt;", "31 of 64"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	if strings.Contains(text, "failing") {
+		t.Errorf("trouble where there is none: %s", text)
+	}
+	nodes.Unheld, nodes.Trouble, nodes.Bus = 1, "the lease ended", adminapi.Bus{State: "disconnected", Trouble: "no NATS"}
+	text = read(nodes)
+	for _, want := range []string{"Nobody holds 1 partition:", "the lease ended", "no NATS"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
 	}
 }

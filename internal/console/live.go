@@ -132,11 +132,15 @@ func (h *hub) look(ctx context.Context) error {
 		}
 		h.live, h.activity = live.Items, o.Activity
 	}
-	view := newOverviewView(o, h.day, h.live)
+	nodes, err := h.api.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	view := newOverviewView(o, h.day, h.live, nodes)
 	// What is counted is durable a moment later only, so who was told of it is
 	// told once more at the next look.
 	fresh := []part{{name: "changed", text: fmt.Sprint(h.before, o.Activity)}}
-	for _, name := range []string{"tiles", "charts", "trouble", "ringing"} {
+	for _, name := range []string{"tiles", "charts", "trouble", "ringing", "scope", "nodes"} {
 		text, err := fragment("overview", name, view)
 		if err != nil {
 			return err

@@ -26,6 +26,21 @@ type overviewView struct {
 	Tiles  []tile
 	Charts []chart
 	Live   []adminapi.Call
+	Nodes  *adminapi.Nodes
+}
+
+// Several reports whether there is more than one node, so that it matters
+// which of them the numbers are of.
+func (v *overviewView) Several() bool { return len(v.Nodes.Items) > 1 }
+
+// Answering is the name of the node whose numbers are shown.
+func (v *overviewView) Answering() string {
+	for _, n := range v.Nodes.Items {
+		if n.Self {
+			return n.Name
+		}
+	}
+	return "a node that has just ended"
 }
 
 func (v *visit) overview() error {
@@ -47,13 +62,17 @@ func readOverview(ctx context.Context, api *adminclient.Client, day bool) (*over
 	if err != nil {
 		return nil, err
 	}
-	return newOverviewView(o, day, live.Items), nil
+	nodes, err := api.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newOverviewView(o, day, live.Items, nodes), nil
 }
 
 // outcomes are those of calls, in the order in which they are drawn.
 var outcomes = []string{"accepted", "rejected", "timeout", "caller_cancel", "caller_left", "ended", "max_duration"}
 
-func newOverviewView(o *adminapi.Overview, day bool, live []adminapi.Call) *overviewView {
+func newOverviewView(o *adminapi.Overview, day bool, live []adminapi.Call, nodes *adminapi.Nodes) *overviewView {
 	a := axis{step: time.Minute, steps: 60}
 	if day {
 		a = axis{step: 15 * time.Minute, steps: 96}
@@ -61,7 +80,7 @@ func newOverviewView(o *adminapi.Overview, day bool, live []adminapi.Call) *over
 	step := a.step.Milliseconds()
 	a.from = o.AtMS/step*step - int64(a.steps-1)*step
 	t := gather(o, a)
-	v := &overviewView{Overview: o, Day: day, Live: live}
+	v := &overviewView{Overview: o, Day: day, Live: live, Nodes: nodes}
 	v.Tiles, v.Charts = t.tiles(o), t.charts(a)
 	return v
 }

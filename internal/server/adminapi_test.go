@@ -28,6 +28,7 @@ func TestAdminOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.overview()
+	a.nodes()
 	a.apps()
 	a.endpoints()
 	a.deliveries(made.CallID)
@@ -54,6 +55,16 @@ func (a *admin) overview() {
 	a.refused(http.StatusUnprocessableEntity, "GET", "/overview?window=1y", nil, "window", "24h")
 	if o := get[adminapi.Overview](a, "/overview"); o.Now.LiveCalls != 1 || o.StepS != 10 || len(o.Samples) == 0 {
 		a.t.Errorf("the overview is %+v", o)
+	}
+}
+
+func (a *admin) nodes() {
+	n := get[adminapi.Nodes](a, "/nodes")
+	if len(n.Items) != 1 || !n.Items[0].Self || n.Items[0].Partitions != n.Partitions || n.Items[0].Name == "" || n.Clustered || n.Unheld != 0 || n.Bus.State != "none" {
+		a.t.Errorf("the nodes are %+v", n)
+	}
+	if age := time.Duration(n.AtMS-n.Items[0].JoinedAtMS) * time.Millisecond; age < 0 || age > patience {
+		a.t.Errorf("the server has run for %v", age)
 	}
 }
 

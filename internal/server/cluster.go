@@ -13,6 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/bus/natsbus"
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/cluster"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/engine"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
@@ -50,13 +51,24 @@ func (s *Server) Node() string {
 	return s.node.Name()
 }
 
+// nodeName is the name of this node: that of the machine, unless the
+// configuration has another.
+func nodeName(cfg *config.Config) (string, error) {
+	if cfg.Node != "" {
+		return cfg.Node, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("this machine has no name: set node in the configuration: %w", err)
+	}
+	return name, nil
+}
+
 // joinCluster opens the shared store and joins the nodes that share it.
-func (s *Server) joinCluster(ctx context.Context) (err error) {
-	name := s.config.Node
-	if name == "" {
-		if name, err = os.Hostname(); err != nil {
-			return fmt.Errorf("this machine has no name: set node in the configuration: %w", err)
-		}
+func (s *Server) joinCluster(ctx context.Context) error {
+	name, err := nodeName(s.config)
+	if err != nil {
+		return err
 	}
 	db, err := postgres.Open(ctx, postgres.Options{URL: s.config.Store, Logger: s.options.Logger})
 	if err != nil {

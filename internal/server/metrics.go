@@ -65,9 +65,6 @@ func newMetrics(s *Server) *metrics {
 			Name: "ringback_callback_latency_seconds", Help: "Time from an event to the answer to the first attempt.", Buckets: latencies,
 		}),
 	}
-	gauge := func(name, help string, read func() int) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(read()) })
-	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.created, m.ended, m.commands, m.took, m.actions, m.answered, m.attempts, m.request, m.latency,
@@ -76,6 +73,9 @@ func newMetrics(s *Server) *metrics {
 		gauge("ringback_users_present", "Users who are online or have lately lost their connection.", func() int { return s.engine.PresentUsers() }),
 		backlog{s},
 	)
+	if s.node != nil {
+		m.registerNodes(s)
+	}
 	return m
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringback/ringback/internal/adminapi"
 	"github.com/ringback/ringback/internal/auth"
+	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/console"
@@ -59,6 +60,7 @@ type Server struct {
 	config      *config.Config
 	store       store.Store
 	clock       *clock.Clock  // of the store
+	began       call.Instant  // when it was opened
 	node        *node         // nil: there are no others
 	fenced      chan struct{} // closed when others have taken over
 	fencing     sync.Once
@@ -83,6 +85,7 @@ type Server struct {
 func Open(ctx context.Context, cfg *config.Config, o Options) (*Server, error) {
 	raiseHeapFloor()
 	s := &Server{options: o, config: cfg, clock: clock.Wrong(o.ClockOffset), fenced: make(chan struct{})}
+	s.began = call.At(s.clock.Now())
 	if cfg.Store != "" {
 		if err := s.joinCluster(ctx); err != nil {
 			return nil, err
@@ -156,7 +159,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	})
 	if s.config.AdminToken != "" || s.options.OpenAdmin {
 		s.admin = adminapi.New(adminapi.Options{
-			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats,
+			Store: s.store, Registry: s.registry, Engine: s.engine, Deliverer: s.deliverer, Redeliverer: s.redeliverer, Feed: &s.feed, Stats: s.stats, Nodes: s.nodes,
 			HandOff: s.engine.HandOff, FlushTraces: s.traces.Flush, SigningEndpoint: s.signingEndpoint,
 			Logger: s.options.Logger, Version: s.options.Version, Clock: s.clock,
 			Token: s.config.AdminToken, Open: s.options.OpenAdmin, TrustedProxies: s.config.TrustedProxies,

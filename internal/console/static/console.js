@@ -53,7 +53,7 @@
           .finally(() => setTimeout(listen, 5000));
       }
     };
-    for (const name of ['tiles', 'charts', 'trouble', 'ringing']) {
+    for (const name of ['tiles', 'charts', 'trouble', 'ringing', 'scope', 'nodes']) {
       stream.addEventListener(name, (event) => {
         const part = document.querySelector(`[data-swap="${name}"]`);
         if (part) swap(part, event.data);
