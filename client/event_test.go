@@ -209,6 +209,7 @@ func TestSlowHandler(t *testing.T) {
 			o.ManualReceived = true
 		})
 		defer g.stop()
+		synctest.Wait() // nothing of the login waits any more
 		for i := range 6 {
 			g.peer.event(protocol.EventCallInvited, ringing(strconv.Itoa(i), 1))
 		}
