@@ -99,10 +99,25 @@ func (e *Engine) take(ctx context.Context, id call.ID) (*entry, error) {
 		c.mu.Lock()
 		if !c.gone {
 			c.fresh = false
-			return c, nil
+			return c, e.resolve(ctx, c)
 		}
 		c.mu.Unlock()
 	}
+}
+
+// resolve reads a call anew of which it is not known what is stored. On error
+// it leaves the entry unlocked.
+func (e *Engine) resolve(ctx context.Context, c *entry) error {
+	if !c.doubtful {
+		return nil
+	}
+	if _, err := e.refresh(ctx, c); err != nil {
+		id := c.rec.Call.ID
+		e.release(c)
+		return fmt.Errorf("reading call %s: %w", id, err)
+	}
+	c.doubtful = false
+	return nil
 }
 
 // release lets go of an entry. One that need not be in memory is dropped.
@@ -284,6 +299,13 @@ func (e *Engine) settle(ctx context.Context, c *entry, commit *store.CallCommit)
 			return fmt.Errorf("committing call %s: %w", id, err)
 		}
 	}
+	if e.Peers != nil && commit.Prior > 0 {
+		// What devices here were shown is not forgotten: whatever happens until
+		// the call can be read again, they have to be told of.
+		c.doubtful = true
+		e.after(retryDelay, func() { e.revive(id) })
+		return fmt.Errorf("committing call %s: %w", id, err)
+	}
 	e.drop(c, id)
 	if commit.Prior > 0 {
 		// The timers went with the entry; a look at the call brings them back.
@@ -292,12 +314,16 @@ func (e *Engine) settle(ctx context.Context, c *entry, commit *store.CallCommit)
 	return fmt.Errorf("committing call %s: %w", id, err)
 }
 
-// revive loads a live call whose entry was dropped, with its timers.
+// revive loads a live call whose entry was dropped, with its timers, or finds
+// out what is stored of one that is in doubt.
 func (e *Engine) revive(id call.ID) {
 	c, err := e.take(e.ctx, id)
 	if err != nil {
 		e.after(retryDelay, func() { e.revive(id) })
 		return
+	}
+	if len(c.soft) > 0 && !c.gone {
+		e.flush(c)
 	}
 	e.release(c)
 }

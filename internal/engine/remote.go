@@ -21,6 +21,7 @@ const (
 // remote is what an entry knows beside the call, when there are other nodes.
 type remote struct {
 	fresh    bool       // the record was read when the entry was taken
+	doubtful bool       // a commit failed: read the record before it is used
 	told     *call.Call // what devices here were told, when it is not rec.Call
 	audience audience
 	// touched says that other nodes know, or learn with their next commit,
