@@ -187,13 +187,13 @@ func (c *checker) reason(d *device, ring *ring, r Record, version int64) {
 	if version < ring.version {
 		return // old news, which a client drops
 	}
+	if ring.stop != nil && ring.stop.Session != r.Session {
+		return // to a device that has logged in anew since, which is another
+	}
 	if ring.own {
 		c.violated(Twice, ring.call, []Record{ring.begun, *ring.stop, r}, "%s answered by itself, and is told %s", d.name, r.Name)
 	}
 	for _, before := range ring.reasons {
-		if before.Session != r.Session {
-			continue // a library that has logged in anew knows of nothing
-		}
 		if d.via == Client || before.Name != r.Name {
 			c.violated(Twice, ring.call, []Record{ring.begun, before, r}, "%s is told %s after %s", d.name, r.Name, before.Name)
 			break
