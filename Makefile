@@ -1,4 +1,4 @@
-# make check: everything a change must pass, in about a minute.
+# make check: everything a change must pass, in some minutes.
 # make test:  everything there is; installs what it needs on a fresh machine.
 
 GO ?= go
