@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
@@ -19,6 +20,7 @@ type Peers interface {
 	// Holds reports whether this node holds a partition at this moment, with
 	// a lease that has not run out.
 	Holds(partition int) bool
+	// Held is the set of those partitions.
 	Held() store.PartitionSet
 	// Holder is who holds a partition; 0: not known.
 	Holder(partition int) store.NodeID
@@ -78,19 +80,10 @@ type audience struct {
 
 func (a *audience) add(self store.NodeID, nodes ...store.NodeID) {
 	for _, id := range nodes {
-		if id != 0 && id != self && !contains(a.nodes, id) {
+		if id != 0 && id != self && !slices.Contains(a.nodes, id) {
 			a.nodes = append(a.nodes, id)
 		}
 	}
-}
-
-func contains(nodes []store.NodeID, id store.NodeID) bool {
-	for _, n := range nodes {
-		if n == id {
-			return true
-		}
-	}
-	return false
 }
 
 // hear makes sure that it is known which nodes have devices of a call's users.

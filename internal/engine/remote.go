@@ -374,7 +374,7 @@ func (e *Engine) findDue(c *entry, n *news) {
 func (e *Engine) join(c *entry, n *news) {
 	c.audience.known = true
 	c.audience.add(e.Peers.Self(), n.Nodes...)
-	if contains(n.Nodes, e.Peers.Self()) {
+	if slices.Contains(n.Nodes, e.Peers.Self()) {
 		c.touched.Store(true)
 	}
 }

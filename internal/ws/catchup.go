@@ -7,8 +7,8 @@ import (
 )
 
 // CatchUp tells the devices of this node what became of a call between two
-// looks at it: who rings now, who has changed, and to whoever rang or was in it
-// and no longer is, why. before is nil when they know nothing of the call. A
+// looks at it: who rings now, who has changed, that it ended, and to whoever rang
+// and no longer does, why. before is nil when they know nothing of the call. A
 // device that is told something twice sees it by the version.
 func (s *Server) CatchUp(before, after *call.Call) {
 	m := mail{hub: &s.hub, c: after, at: s.now(), sent: make([]trace.Entry, 0, 8)}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,21 +59,11 @@ func (t *together[R]) of(ctx context.Context, app uint32, users []call.UserID) (
 	}
 	var list []R
 	for i, id := range users {
-		if first(users[:i], id) {
+		if !slices.Contains(users[:i], id) {
 			list = append(list, q.found[id]...)
 		}
 	}
 	return list, nil
-}
-
-// first reports whether an ID was not there before.
-func first(before []call.UserID, id call.UserID) bool {
-	for _, other := range before {
-		if other == id {
-			return false
-		}
-	}
-	return true
 }
 
 // join adds users to the next query, which is run if none is.
