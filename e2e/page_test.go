@@ -39,13 +39,47 @@ func browserFor(t *testing.T, limit time.Duration, more ...chromedp.ExecAllocato
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true),
 		chromedp.WindowSize(1280, 1000))
-	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(options, more...)...) // the cleanups still look at the page
+	options = append(options, more...)
+	for attempt := 1; ; attempt++ {
+		ctx, err := startBrowser(t, options)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		if attempt == browserAttempts {
+			t.Fatalf("Chromium did not start in %d attempts, the last one: %v", browserAttempts, err)
+		}
+		t.Logf("Chromium did not start, once more: %v", err)
+	}
+}
+
+// A browser that does not come up says nothing of Ringback: on a machine with
+// all its cores at work, or just after its installation, one now and then does not.
+const (
+	browserAttempts = 3
+	browserStart    = 40 * time.Second
+)
+
+// startBrowser has a browser running when it returns. Started by the first
+// step of a test instead, one that fails is started again by the next step,
+// in the same chromedp context, which panics when both have ended.
+func startBrowser(t *testing.T, options []chromedp.ExecAllocatorOption) (context.Context, error) {
+	t.Helper()
+	allocator, cancelAllocator := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // the cleanups still look at the page
+	ctx, cancel := chromedp.NewContext(allocator)
+	late := time.AfterFunc(browserStart, cancelAllocator)
+	err := chromedp.Do(ctx)
+	if !late.Stop() && err == nil {
+		err = fmt.Errorf("it took over %v", browserStart)
+	}
+	if err != nil {
+		cancelAllocator() // without waiting for a process that may not even exist
+		return nil, err
+	}
+	t.Cleanup(cancelAllocator)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, limit)
-	t.Cleanup(cancel)
-	return ctx
+	return ctx, nil
 }
 
 // page is the demo page of a running dev server.
