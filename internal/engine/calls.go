@@ -191,7 +191,7 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 		}
 		return nil
 	}
-	return e.commit(ctx, c, t, nil, func() { ack(res) })
+	return e.commit(ctx, c, t, store.CallCommit{}, func() { ack(res) })
 }
 
 // keepSoft takes over a soft transition, to be written with the next commit of
@@ -228,18 +228,19 @@ func (e *Engine) flush(c *entry) {
 
 // write commits a call that is held as it is.
 func (e *Engine) write(ctx context.Context, c *entry) error {
-	return e.commit(ctx, c, Transition{Before: c.rec.Call, After: c.rec.Call}, nil, func() {})
+	return e.commit(ctx, c, Transition{Before: c.rec.Call, After: c.rec.Call}, store.CallCommit{}, func() {})
 }
 
 // commit makes a transition durable, then tells everybody: ack first. c is
 // held. A transition without an event writes only soft ones from before.
-func (e *Engine) commit(ctx context.Context, c *entry, t Transition, request *store.Request, ack func()) error {
+// commit says what the store is to mind beside it, and is filled in.
+func (e *Engine) commit(ctx context.Context, c *entry, t Transition, commit store.CallCommit, ack func()) error {
 	rec := store.CallRecord{Call: t.After, CommitID: random(), Sequences: maps.Clone(c.rec.Sequences)}
 	events := c.unsaved
 	if t.Event != nil {
 		events = append(events[:len(events):len(events)], e.events(&rec, t)...)
 	}
-	commit := store.CallCommit{CallRecord: rec, Events: events, NewUsers: newUsers(t), Request: request}
+	commit.CallRecord, commit.Events, commit.NewUsers = rec, events, newUsers(t)
 	if t.Before != nil {
 		commit.Prior = t.Before.Version
 	}

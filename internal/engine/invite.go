@@ -47,20 +47,21 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 			return ErrCallerNotRegistered
 		}
 	}
-	uninvitable, err := e.uninvitable(ctx, app, in.Invitees)
-	if err != nil {
-		return err
-	}
 	cmd := call.Create{
-		Actor: actor, App: app, Invitees: in.Invitees, Uninvitable: uninvitable, Timeout: in.Timeout, Mode: in.Mode,
+		Actor: actor, App: app, Invitees: in.Invitees, Timeout: in.Timeout, Mode: in.Mode,
 		ExtendedData: in.ExtendedData, NotReceivedCheck: in.NotReceivedCheck, Push: in.Push,
 		MaxDuration: e.MaxCallDuration.Milliseconds(),
 	}
-	for range maxConflicts {
-		err = e.create(ctx, cmd, in.RequestID, present || actor.Session != "", ack)
-		if !errors.Is(err, store.ErrConflict) {
-			break
+	err := store.ErrConflict
+	if e.Peers != nil {
+		// Most are on some node; whether they are is seen with the commit.
+		err = e.create(ctx, cmd, e.notHere(app, in.Invitees), in.RequestID, present || actor.Session != "", ack)
+	}
+	for try := 0; errors.Is(err, store.ErrConflict) && try < maxConflicts; try++ {
+		if cmd.Uninvitable, err = e.uninvitable(ctx, app, in.Invitees); err != nil {
+			return err
 		}
+		err = e.create(ctx, cmd, nil, in.RequestID, present || actor.Session != "", ack)
 	}
 	var refused *call.RefusedError
 	var duplicate *store.DuplicateRequestError
@@ -76,9 +77,10 @@ func (e *Engine) Invite(ctx context.Context, app uint32, actor call.Actor, in In
 	return err
 }
 
-// create makes one try at a new call. wasThere says that the caller had not
-// been offline, so that it matters when he is now.
-func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, wasThere bool, ack func(call.Result)) error {
+// create makes one try at a new call, which is a conflict unless the expected
+// users have sessions. wasThere says that the caller had not been offline, so
+// that it matters when he is now.
+func (e *Engine) create(ctx context.Context, cmd call.Create, expected []call.UserID, requestID string, wasThere bool, ack func(call.Result)) error {
 	at := e.now()
 	cmd.ID = e.newID(at)
 	res, err := call.Apply(nil, cmd, at)
@@ -105,7 +107,8 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, requestID string, 
 	e.calls[cmd.ID] = c
 	e.mu.Unlock()
 	c.rec.Call = res.Call
-	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, At: at, Errors: res.Errors}, request, func() { ack(res) })
+	commit := store.CallCommit{Request: request, Expect: expected}
+	err = e.commit(ctx, c, Transition{After: res.Call, Event: res.Event, At: at, Errors: res.Errors}, commit, func() { ack(res) })
 	e.release(c)
 	if err != nil {
 		return err
@@ -150,15 +153,7 @@ func Invitable(u store.UserRecord) bool { return u.Sessions > 0 || !u.LoggedIn }
 // uninvitable picks those users who are unknown or logged out. Online,
 // offline and merely registered users can be invited.
 func (e *Engine) uninvitable(ctx context.Context, app uint32, ids []call.UserID) ([]call.UserID, error) {
-	if len(ids) > call.MaxCancelNames {
-		ids = ids[:call.MaxCancelNames] // far more than the rules let through
-	}
-	var ask []call.UserID
-	for _, id := range ids {
-		if !e.present(userKey{app, id}) && id.Valid() {
-			ask = append(ask, id)
-		}
-	}
+	ask := e.notHere(app, ids)
 	if len(ask) == 0 {
 		return nil, nil
 	}
@@ -177,4 +172,18 @@ func (e *Engine) uninvitable(ctx context.Context, app uint32, ids []call.UserID)
 		}
 	}
 	return out, nil
+}
+
+// notHere picks those users who are not present on this node.
+func (e *Engine) notHere(app uint32, ids []call.UserID) []call.UserID {
+	if len(ids) > call.MaxCancelNames {
+		ids = ids[:call.MaxCancelNames] // far more than the rules let through
+	}
+	var out []call.UserID
+	for _, id := range ids {
+		if !e.present(userKey{app, id}) && id.Valid() {
+			out = append(out, id)
+		}
+	}
+	return out
 }

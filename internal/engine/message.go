@@ -1,9 +1,10 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
@@ -21,69 +22,69 @@ const newsLimit = time.Second
 // fields is set. Nodes of neighbouring versions read each other's: what one
 // does not know it passes over, and looks into the store.
 type message struct {
-	At        call.Instant   `json:"t"` // when it was sent, by the store's clock
-	News      *news          `json:"n,omitempty"`
-	HandOff   []*store.Event `json:"h,omitempty"` // of no call
-	Session   *sessionNews   `json:"s,omitempty"`
-	Gone      *gone          `json:"g,omitempty"`
-	Connected *question      `json:"c,omitempty"`
+	At        call.Instant   `cbor:"t"` // when it was sent, by the store's clock
+	News      *news          `cbor:"n,omitempty"`
+	HandOff   []*store.Event `cbor:"h,omitempty"` // of no call
+	Session   *sessionNews   `cbor:"s,omitempty"`
+	Gone      *gone          `cbor:"g,omitempty"`
+	Connected *question      `cbor:"c,omitempty"`
 }
 
 // news is what one commit has written of a call: events, of which the call is
 // the fold. Whoever has the call as it was before knows how it is now; anybody
 // else reads it. Without a commit of its own it is a soft transition.
 type news struct {
-	Call    call.ID `json:"c"`
-	Version int64   `json:"v"` // after it
-	Commit  uint64  `json:"i"` // that wrote it; of a soft transition, that before it
-	Prior   uint64  `json:"p"` // the commit before; 0: the call is new, or look for yourself
-	Events  []event `json:"e,omitempty"`
-	Soft    bool    `json:"s,omitempty"`
+	Call    call.ID `cbor:"c"`
+	Version int64   `cbor:"v"` // after it
+	Commit  uint64  `cbor:"i"` // that wrote it; of a soft transition, that before it
+	Prior   uint64  `cbor:"p"` // the commit before; 0: the call is new, or look for yourself
+	Events  []event `cbor:"e,omitempty"`
+	Soft    bool    `cbor:"s,omitempty"`
 	// Sequences of the call's deliveries; see store.CallRecord.
-	Sequences map[store.EndpointID]int `json:"q,omitempty"`
+	Sequences map[store.EndpointID]int `cbor:"q,omitempty"`
 	// Nodes have devices of the call's users, the sender first.
-	Nodes   []store.NodeID `json:"n,omitempty"`
-	Deliver []*store.Event `json:"d,omitempty"` // for the node that delivers them
-	Passed  bool           `json:"f,omitempty"` // by a node that had held the partition
+	Nodes   []store.NodeID `cbor:"n,omitempty"`
+	Deliver []*store.Event `cbor:"d,omitempty"` // for the node that delivers them
+	Passed  bool           `cbor:"f,omitempty"` // by a node that had held the partition
 }
 
 // sessionNews says that a session is no longer that of the receiving node.
 type sessionNews struct {
-	App     uint32         `json:"a"`
-	User    call.UserID    `json:"u"`
-	ID      call.SessionID `json:"i"`
-	Version int64          `json:"v"`           // of the user's sessions since then
-	Kick    string         `json:"k,omitempty"` // why it was pushed out; "": it goes on elsewhere
+	App     uint32         `cbor:"a"`
+	User    call.UserID    `cbor:"u"`
+	ID      call.SessionID `cbor:"i"`
+	Version int64          `cbor:"v"`           // of the user's sessions since then
+	Kick    string         `cbor:"k,omitempty"` // why it was pushed out; "": it goes on elsewhere
 }
 
 // gone says that a user has no session left that is not offline.
 type gone struct {
-	App  uint32      `json:"a"`
-	User call.UserID `json:"u"`
+	App  uint32      `cbor:"a"`
+	User call.UserID `cbor:"u"`
 }
 
 // question asks which of these sessions, of these users, have a connection.
 // The answer is a list of session IDs.
 type question struct {
-	App      uint32           `json:"a"`
-	Users    []call.UserID    `json:"u"`
-	Sessions []call.SessionID `json:"s"`
+	App      uint32           `cbor:"a"`
+	Users    []call.UserID    `cbor:"u"`
+	Sessions []call.SessionID `cbor:"s"`
 }
 
 // event is a call.Event: the one field that is set. All nil is one of a later
 // version.
 type event struct {
-	Created     *call.CallCreated            `json:"created,omitempty"`
-	Received    *call.InvitationReceived     `json:"received,omitempty"`
-	Unconfirmed *call.InvitationsUnconfirmed `json:"unconfirmed,omitempty"`
-	Accepted    *call.CallAccepted           `json:"accepted,omitempty"`
-	Rejected    *call.CallRejected           `json:"rejected,omitempty"`
-	Cancelled   *call.InvitationsCancelled   `json:"cancelled,omitempty"`
-	TimedOut    *call.InvitationsTimedOut    `json:"timed_out,omitempty"`
-	Invited     *call.UsersInvited           `json:"invited,omitempty"`
-	Joined      *call.UserJoined             `json:"joined,omitempty"`
-	Quit        *call.UserQuit               `json:"quit,omitempty"`
-	Ended       *call.CallEnded              `json:"ended,omitempty"`
+	Created     *call.CallCreated            `cbor:"created,omitempty"`
+	Received    *call.InvitationReceived     `cbor:"received,omitempty"`
+	Unconfirmed *call.InvitationsUnconfirmed `cbor:"unconfirmed,omitempty"`
+	Accepted    *call.CallAccepted           `cbor:"accepted,omitempty"`
+	Rejected    *call.CallRejected           `cbor:"rejected,omitempty"`
+	Cancelled   *call.InvitationsCancelled   `cbor:"cancelled,omitempty"`
+	TimedOut    *call.InvitationsTimedOut    `cbor:"timed_out,omitempty"`
+	Invited     *call.UsersInvited           `cbor:"invited,omitempty"`
+	Joined      *call.UserJoined             `cbor:"joined,omitempty"`
+	Quit        *call.UserQuit               `cbor:"quit,omitempty"`
+	Ended       *call.CallEnded              `cbor:"ended,omitempty"`
 }
 
 func wrap(e call.Event) event {
@@ -151,7 +152,7 @@ func (e *Engine) letterOf(m message) []byte {
 }
 
 func encode(v any) []byte {
-	data, err := json.Marshal(v)
+	data, err := cbor.Marshal(v)
 	if err != nil {
 		panic("engine: " + err.Error()) // these types always encode
 	}
@@ -159,7 +160,7 @@ func encode(v any) []byte {
 }
 
 func decode(data []byte, v any) error {
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := cbor.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("message of another node: %w", err)
 	}
 	return nil

@@ -120,9 +120,13 @@ type CallCommit struct {
 	// Request is nil when the inviter gave no request ID. An earlier one with
 	// the same ID that had expired when this call was created counts as none.
 	Request *Request
+	// Expect are users who must have a session, be it offline, for a new call
+	// to be written; otherwise it is a conflict. So whoever believes that they
+	// have one need not look first.
+	Expect []call.UserID
 	// Find asks for the sessions of the new users that are not offline, which
-	// are then in Found. They are read after the commit: a session that was
-	// written before the call could be read is among them.
+	// are then in Found: all that were written before this commit. Sessions
+	// that are written after it find the call.
 	Find  bool
 	Found []Session
 }

@@ -32,20 +32,18 @@ const (
 
 	// Of an incarnation that was ended the division fails, and with it the
 	// transaction. The lock of the head keeps others from ending it meanwhile.
-	fence       = `SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND ended_ms IS NULL)`
-	fenceShared = `SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM nodes WHERE id = $1 AND ended_ms IS NULL FOR SHARE) AS n)`
-
-	findRequests = `SELECT n.i, r.call_id, r.expires_ms, r.errors
-		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[]) AS n (i, app_id, user_id, request_id, at_ms)
-		JOIN requests AS r ON r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id
-		WHERE r.expires_ms > n.at_ms`
+	fence         = `SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND ended_ms IS NULL)`
+	advanceFenced = advanceHead + `, 1 / (SELECT count(*) FROM nodes WHERE id = $3 AND ended_ms IS NULL)`
+	fenceShared   = `SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM nodes WHERE id = $1 AND ended_ms IS NULL FOR SHARE) AS n)`
 
 	insertCalls = `INSERT INTO calls (id, app_id, version, commit_id, written, ended_ms, outcome, state)
 		SELECT n.id, n.app_id, n.version, n.commit_id, ` + number + `, nullif(n.ended_ms, -1), nullif(n.outcome, ''), n.state
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],
 			$8::text[], $9::text[], $10::bigint[]) AS n (id, app_id, version, commit_id, ended_ms, outcome, state, user_id, request_id, at_ms)
-		WHERE n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
-			WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms > n.at_ms)
+		WHERE (n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
+			WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms > n.at_ms))
+		AND n.id <> ALL (ARRAY(SELECT x.id FROM unnest($11::bigint[], $12::bigint[], $13::text[]) AS x (id, app_id, user_id)
+			WHERE (SELECT true FROM sessions AS s WHERE s.app_id = x.app_id AND s.user_id = x.user_id LIMIT 1) IS NULL))
 		ON CONFLICT (id) DO NOTHING RETURNING id`
 	updateCalls = `UPDATE calls AS c SET version = n.version, commit_id = n.commit_id, written = ` + number + `,
 			ended_ms = nullif(n.ended_ms, -1), outcome = nullif(n.outcome, ''), state = n.state
@@ -68,6 +66,11 @@ const (
 			AS n (app_id, user_id, request_id, call_id, expires_ms, errors, owner_id)
 		JOIN calls AS c ON c.id = n.owner_id AND c.written = ` + number + `
 		ON CONFLICT (app_id, user_id, request_id) DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
+
+	// The lock of the head is held: whoever logs in later finds the calls of
+	// this batch.
+	findOpen = sessionColumns + `FROM unnest($1::bigint[], $2::text[]) AS n (app_id, user_id) CROSS JOIN LATERAL (` + sessionColumns + `
+		FROM sessions AS s WHERE s.app_id = n.app_id AND s.user_id = n.user_id AND s.offline_ms + 0 = 0 OFFSET 0) AS s`
 
 	// An event belongs to a commit of a call or of a user's sessions, or to
 	// neither.
@@ -137,8 +140,8 @@ type batch struct {
 	events   []ownedEvent
 	last     store.EventID // the number of the batch
 
-	won     map[*request]bool
-	earlier map[*request]*store.Request
+	won   map[*request]bool
+	found map[userKey][]store.Session
 }
 
 // ownedEvent is an event, and the request with which it is written.
@@ -200,15 +203,17 @@ func (b *batch) add(r *request) bool {
 // run has the server carry the batch out and reads what became of each
 // request.
 func (b *batch) run(ctx context.Context, conn *pgx.Conn, s *Store) error {
-	b.won, b.earlier = make(map[*request]bool, len(b.requests)), nil
+	b.won, b.found = make(map[*request]bool, len(b.requests)), nil
 	out := new(pgx.Batch)
 	out.Queue(takeHead, s.lock)
-	out.Queue(advanceHead, max(1, len(b.events)), epoch).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&b.last)) })
 	if node := s.node.Load(); node != 0 {
-		out.Queue(fence, node)
+		out.Queue(advanceFenced, max(1, len(b.events)), epoch, node).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&b.last), nil) })
+	} else {
+		out.Queue(advanceHead, max(1, len(b.events)), epoch).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&b.last)) })
 	}
 	b.queueCalls(out)
 	b.queueSessions(out)
+	b.queueFind(out)
 	b.queueEvents(out)
 	return conn.SendBatch(ctx, out).Close()
 }
@@ -219,10 +224,13 @@ func (b *batch) settle() {
 		switch {
 		case r.call == nil && r.sessions == nil, b.won[r]:
 			r.err = nil
-		case b.earlier[r] != nil:
-			r.err = &store.DuplicateRequestError{Earlier: *b.earlier[r]}
 		default:
 			r.err = store.ErrConflict
+		}
+		if r.err == nil && r.call != nil && r.call.Find {
+			for _, user := range r.call.NewUsers {
+				r.call.Found = append(r.call.Found, b.found[userKey{app: r.call.Call.App, user: user}]...)
+			}
 		}
 	}
 	for i, e := range b.events {
@@ -230,6 +238,36 @@ func (b *batch) settle() {
 			e.ID = b.last - store.EventID(len(b.events)-1-i)<<10
 		}
 	}
+}
+
+// queueFind adds the query for the sessions of users who are called.
+func (b *batch) queueFind(out *pgx.Batch) {
+	wanted := make(map[userKey]bool)
+	var app []int64
+	var users []string
+	for _, r := range b.requests {
+		if r.call == nil || !r.call.Find {
+			continue
+		}
+		for _, user := range r.call.NewUsers {
+			if key := (userKey{app: r.call.Call.App, user: user}); !wanted[key] {
+				wanted[key] = true
+				app, users = append(app, int64(key.app)), append(users, textOf(user))
+			}
+		}
+	}
+	if len(app) == 0 {
+		return
+	}
+	out.Queue(findOpen, app, users).Query(func(rows pgx.Rows) error {
+		sessions, err := pgx.AppendRows([]store.Session(nil), rows, readSession)
+		b.found = make(map[userKey][]store.Session, len(sessions))
+		for _, s := range sessions {
+			key := userKey{app: s.App, user: s.User}
+			b.found[key] = append(b.found[key], s)
+		}
+		return err
+	})
 }
 
 // queueEvents adds the statements that write events and their deliveries.

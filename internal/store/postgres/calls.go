@@ -35,15 +35,16 @@ const (
 // CommitCall writes transitions of one call.
 func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
 	err := s.submit(ctx, func(r *request) { r.call, r.encoded = c, store.EncodeCall(&c.CallRecord) })
-	if err != nil || !c.Find {
+	if c.Request == nil || !errors.Is(err, store.ErrConflict) {
 		return err
 	}
-	found, err := s.OpenSessionsOf(context.WithoutCancel(ctx), c.Call.App, c.NewUsers)
-	if err != nil {
-		return fmt.Errorf("%w: the call is written, but not who is there: %w", store.ErrUnknown, err)
+	switch earlier, readErr := s.Requested(context.WithoutCancel(ctx), c.Call.App, c.Request.User, c.Request.ID, c.Call.CreatedAt); {
+	case readErr == nil:
+		return &store.DuplicateRequestError{Earlier: *earlier}
+	case !errors.Is(readErr, store.ErrNotFound):
+		return readErr
 	}
-	c.Found = found
-	return nil
+	return err
 }
 
 // callRows are the columns of calls to be written.
@@ -80,7 +81,6 @@ func rowsOfCalls(requests []*request) *callRows {
 // queueCalls adds the statements that write calls, their history and their
 // requests.
 func (b *batch) queueCalls(out *pgx.Batch) {
-	b.queueFindRequests(out)
 	won := func(rows pgx.Rows) error {
 		var id call.ID
 		_, err := pgx.ForEachRow(rows, []any{(*uint64)(&id)}, func() error {
@@ -91,7 +91,15 @@ func (b *batch) queueCalls(out *pgx.Batch) {
 	}
 	if len(b.inserted) > 0 {
 		n := rowsOfCalls(b.inserted)
-		out.Queue(insertCalls, n.id, n.app, n.version, n.commit, n.ended, n.outcome, n.state, n.user, n.request, n.at).Query(won)
+		var expectID, expectApp []int64
+		var expectUser []string
+		for _, r := range b.inserted {
+			for _, user := range r.call.Expect {
+				expectID, expectApp, expectUser = append(expectID, int64(r.call.Call.ID)), append(expectApp, int64(r.call.Call.App)), append(expectUser, textOf(user))
+			}
+		}
+		out.Queue(insertCalls, n.id, n.app, n.version, n.commit, n.ended, n.outcome, n.state, n.user, n.request, n.at,
+			expectID, expectApp, expectUser).Query(won)
 	}
 	if len(b.updated) > 0 {
 		n := rowsOfCalls(b.updated)
@@ -116,34 +124,6 @@ func (b *batch) queueHistory(out *pgx.Batch) {
 	if len(app) > 0 {
 		out.Queue(insertHistory, app, user, created, id)
 	}
-}
-
-func (b *batch) queueFindRequests(out *pgx.Batch) {
-	if len(b.asked) == 0 {
-		return
-	}
-	var i, app, at []int64
-	var user, id []string
-	for n, r := range b.requests {
-		if r.call != nil && r.call.Request != nil {
-			i, app, at = append(i, int64(n)), append(app, int64(r.call.Call.App)), append(at, int64(r.call.Call.CreatedAt))
-			user, id = append(user, textOf(r.call.Request.User)), append(id, textOf(r.call.Request.ID))
-		}
-	}
-	out.Queue(findRequests, i, app, user, id, at).Query(func(rows pgx.Rows) error {
-		b.earlier = make(map[*request]*store.Request)
-		var n, expires int64
-		var id call.ID
-		var errs []byte
-		_, err := pgx.ForEachRow(rows, []any{&n, (*uint64)(&id), &expires, &errs}, func() (err error) {
-			r := b.requests[n]
-			earlier := &store.Request{User: r.call.Request.User, ID: r.call.Request.ID, Call: id, Expires: call.Instant(expires)}
-			earlier.Errors, err = store.DecodeUserErrors(errs)
-			b.earlier[r] = earlier
-			return err
-		})
-		return err
-	})
 }
 
 func (b *batch) queuePutRequests(out *pgx.Batch) {

@@ -19,7 +19,6 @@ func TestPlans(t *testing.T) {
 	}
 	defer conn.Close(t.Context())
 	for sql, want := range map[string][]string{
-		findRequests:     {"requests_pkey"},
 		insertCalls:      {"requests_pkey"},
 		updateCalls:      {"calls_pkey", "requests_pkey"},
 		insertHistory:    {"calls_pkey"},

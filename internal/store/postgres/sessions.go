@@ -29,9 +29,9 @@ const (
 	listSessionsOf  = sessionColumns + `FROM sessions AS s WHERE s.app_id = $1 AND s.user_id = $2 ORDER BY s.login_ms, s.session_id`
 	sessionsVersion = `SELECT coalesce((SELECT version FROM users WHERE app_id = $1 AND user_id = $2), 1)`
 	// A sum keeps the planner from an index of open sessions that does not
-	// help.
-	listOpenOf = sessionColumns + `FROM unnest($2::text[]) AS n (user_id)
-		JOIN sessions AS s ON s.app_id = $1 AND s.user_id = n.user_id WHERE s.offline_ms + 0 = 0`
+	// help, and an offset from reading all of them before the users.
+	listOpenOf = sessionColumns + `FROM unnest($2::text[]) AS n (user_id) CROSS JOIN LATERAL (` + sessionColumns + `
+		FROM sessions AS s WHERE s.app_id = $1 AND s.user_id = n.user_id AND s.offline_ms + 0 = 0 OFFSET 0) AS s`
 	listOpen = sessionColumns + `FROM sessions AS s WHERE (s.app_id, s.user_id, s.session_id) > ($1, $2, $3) AND s.offline_ms + 0 = 0
 		ORDER BY s.app_id, s.user_id, s.session_id LIMIT $4`
 	listOffline = sessionColumns + `FROM sessions AS s WHERE s.offline_ms <> 0 AND s.offline_ms < $1

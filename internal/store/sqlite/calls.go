@@ -62,6 +62,15 @@ func (w *writer) commitCall(c *store.CallCommit, encoded []byte) error {
 			return &store.DuplicateRequestError{Earlier: *earlier}
 		}
 	}
+	for _, user := range c.Expect {
+		there, err := w.hasSession(c.Call.App, user)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return store.ErrConflict
+		}
+	}
 	written, err := w.writeCall(c, encoded)
 	if err != nil {
 		return err

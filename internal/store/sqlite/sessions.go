@@ -31,6 +31,7 @@ const (
 	sessionColumns = `SELECT app_id, user_id, session_id, platform, login_ms, offline_ms, node_id FROM sessions `
 	listSessionsOf = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 ORDER BY login_ms, session_id`
 	listOpenOf     = sessionColumns + `WHERE app_id = ?1 AND user_id = ?2 AND offline_ms = 0`
+	anySession     = `SELECT 1 FROM sessions WHERE app_id = ?1 AND user_id = ?2 LIMIT 1`
 	listOpen       = sessionColumns + `WHERE (app_id, user_id, session_id) > (?1, ?2, ?3) AND offline_ms = 0
 		ORDER BY app_id, user_id, session_id LIMIT ?4`
 	listOffline = sessionColumns + `INDEXED BY sessions_offline WHERE offline_ms <> 0 AND offline_ms < ?1
@@ -40,6 +41,13 @@ const (
 // CommitSessions writes what became of a user's sessions.
 func (s *Store) CommitSessions(ctx context.Context, c *store.SessionCommit) error {
 	return s.submit(ctx, func(w *writer) error { return w.commitSessions(c) })
+}
+
+// hasSession reports whether a user has a session, be it offline.
+func (w *writer) hasSession(app uint32, user call.UserID) (bool, error) {
+	st := w.conn.on(anySession).int(int64(app)).text(string(user))
+	there := st.next()
+	return there, st.end()
 }
 
 func (w *writer) commitSessions(c *store.SessionCommit) error {

@@ -154,6 +154,32 @@ func foundSessions(f *fixture) {
 	f.equal("found without being asked", again.Found, []store.Session(nil))
 }
 
+// expectedSessions says when a commit that expects sessions is a conflict.
+func expectedSessions(f *fixture) {
+	f.ok(login(f, f, "bob", "b1", 0))
+	f.ok(login(f, f, "carol", "c1", 0))
+	f.commitSessions(&store.SessionCommit{App: app, User: "carol", Put: []store.Session{{App: app, User: "carol", ID: "c1", LoginAt: now, OfflineAt: now}}})
+	f.commitSessions(&store.SessionCommit{App: app + 1, User: "dave", Put: []store.Session{{App: app + 1, User: "dave", ID: "d1", LoginAt: now}}})
+	for _, test := range []struct {
+		expect []call.UserID
+		want   error
+	}{
+		{[]call.UserID{"bob", "carol"}, nil},
+		{[]call.UserID{"bob", "nobody"}, store.ErrConflict},
+		{[]call.UserID{"dave"}, store.ErrConflict}, // of another app
+	} {
+		c := f.ring(now, "alice", "bob")
+		err := f.CommitCall(f.ctx(), &store.CallCommit{CallRecord: store.CallRecord{Call: c}, NewUsers: []call.UserID{"alice", "bob"}, Expect: test.expect})
+		if !errors.Is(err, test.want) {
+			f.Errorf("expecting %v: %v, want %v", test.expect, err, test.want)
+		}
+		_, err = f.Call(f.ctx(), c.ID)
+		if missing := errors.Is(err, store.ErrNotFound); missing != (test.want != nil) {
+			f.Errorf("expecting %v: the call reads %v", test.expect, err)
+		}
+	}
+}
+
 // presenceRace has users log in while they are called.
 func presenceRace(f *fixture) { meet(f, f.Store, f.Store) }
 

@@ -51,6 +51,7 @@ func Run(t *testing.T, open Opener) {
 		{"SessionsVersions", sessionsVersions},
 		{"SessionsOneWinner", sessionsOneWinner},
 		{"FoundSessions", foundSessions},
+		{"ExpectedSessions", expectedSessions},
 		{"PresenceRace", presenceRace},
 		{"EventsNumbered", eventsNumbered},
 		{"EventsRoundTrip", eventsRoundTrip},
