@@ -223,18 +223,18 @@ func (b *batch) settle() {
 	for _, r := range b.requests {
 		switch {
 		case r.call == nil && r.sessions == nil, b.won[r]:
-			r.err = nil
+			r.Err = nil
 		default:
-			r.err = store.ErrConflict
+			r.Err = store.ErrConflict
 		}
-		if r.err == nil && r.call != nil && r.call.Find {
+		if r.Err == nil && r.call != nil && r.call.Find {
 			for _, user := range r.call.NewUsers {
 				r.call.Found = append(r.call.Found, b.found[userKey{app: r.call.Call.App, user: user}]...)
 			}
 		}
 	}
 	for i, e := range b.events {
-		if e.of.err == nil {
+		if e.of.Err == nil {
 			e.ID = b.last - store.EventID(len(b.events)-1-i)<<10
 		}
 	}

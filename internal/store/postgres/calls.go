@@ -34,7 +34,7 @@ const (
 
 // CommitCall writes transitions of one call.
 func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
-	err := s.submit(ctx, func(r *request) { r.call, r.encoded = c, store.EncodeCall(&c.CallRecord) })
+	err := s.submit(ctx, work{call: c, encoded: store.EncodeCall(&c.CallRecord)})
 	if c.Request == nil || !errors.Is(err, store.ErrConflict) {
 		return err
 	}

@@ -3,12 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // Searches of calls go by ID, which begins with the second of creation, or by
@@ -30,63 +29,46 @@ const (
 		FROM (%s) AS w`
 )
 
-// decodeCost is how many rows could be looked at in the time that it takes to
-// send and decode a call.
-const decodeCost = 10
-
 // SearchCalls lists calls, the newest first.
 func (s *Store) SearchCalls(ctx context.Context, q store.CallQuery) (store.CallPage, error) {
-	var page store.CallPage
-	if q.Live && q.Outcome != "" {
-		return page, s.check(ctx) // a call that lives has none
-	}
-	err := s.snapshot(ctx, func(tx querier) (err error) {
-		page, err = searchCalls(ctx, tx, &q)
-		return err
-	})
+	page := scan.NewCalls(&q)
+	err := s.snapshot(ctx, func(tx querier) error { return searchCalls(ctx, tx, &q, page) })
 	if err != nil {
 		return store.CallPage{}, fmt.Errorf("search calls: %w", err)
 	}
-	return page, nil
+	return page.Page(), nil
 }
 
-// searchCalls makes a page.
-func searchCalls(ctx context.Context, tx querier, q *store.CallQuery) (store.CallPage, error) {
-	var page store.CallPage
-	last := q.After
-	for left := scanLimit; ; {
-		want := q.Limit + 1 - len(page.Calls)
-		found, err := candidates(ctx, tx, q, last, left, want)
+// searchCalls fills a page.
+func searchCalls(ctx context.Context, tx querier, q *store.CallQuery, page *scan.Calls) error {
+	for page.More() {
+		after, rows, want := page.Last(), page.Left(), page.Room()
+		found, err := candidates(ctx, tx, q, after, rows, want)
 		if err != nil {
-			return page, err
+			return err
 		}
-		from := last
+		looked := 0
 		for _, f := range found {
-			c, _, err := store.DecodeCall(f.state)
-			if err != nil {
-				return page, fmt.Errorf("call %s: %w", f.place.ID, err)
+			if err := page.Look(f.place, f.n-looked, f.state); err != nil {
+				return err
 			}
-			if c.CreatedAt >= q.From && (q.Until == 0 || c.CreatedAt < q.Until) {
-				if len(page.Calls) == q.Limit {
-					page.Next = last
-					return page, nil
-				}
-				page.Calls = append(page.Calls, c)
-			}
-			last = f.place
+			looked = f.n
 		}
-		if len(found) < want { // the whole window was looked at
-			end, n, err := endOf(ctx, tx, q, from, left)
-			if err == nil && n == left {
-				page.Next = end
-			}
-			return page, err
+		if len(found) == want {
+			continue
 		}
-		if left -= found[len(found)-1].n + decodeCost*len(found); left <= 0 {
-			page.Next = last
-			return page, nil
+		// The whole window was looked at.
+		end, n, err := endOf(ctx, tx, q, after, rows)
+		if err != nil {
+			return err
+		}
+		if n < rows {
+			page.End()
+		} else if err := page.Look(end, rows-looked, nil); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // callCandidate is a call that may match; n is its place in the window.
@@ -117,31 +99,10 @@ func endOf(ctx context.Context, tx querier, q *store.CallQuery, after store.Call
 
 // window is the query of rows that may match, by the best index.
 func window(q *store.CallQuery, after store.CallPlace, rows int) (sql string, args []any) {
-	until := q.Until
-	if until == 0 {
-		until = math.MaxInt64
-	}
 	if q.User != "" {
-		before := store.CallPlace{CreatedAt: until}
-		if after != (store.CallPlace{}) {
-			before = after
-		}
+		before := scan.Before(q, after)
 		return windowHistory, []any{int64(q.From), int64(before.CreatedAt), rows, int64(q.App), textOf(q.User), int64(before.ID)}
 	}
-	first, end := firstID(q.From), firstID(until)
-	if q.Until%1000 != 0 {
-		end = firstID(q.Until + 1000) // that second is looked at, too
-	}
-	if after.ID != 0 {
-		end = min(end, after.ID)
-	}
+	first, end := scan.IDs(q, after)
 	return either(q.Live, windowLive, windowByID), []any{int64(first), int64(end), rows}
-}
-
-// firstID is the lowest ID of a call of a second.
-func firstID(at call.Instant) call.ID {
-	if at/1000 >= 1<<32 {
-		return math.MaxInt64
-	}
-	return call.NewID(at, 0)
 }

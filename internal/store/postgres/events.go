@@ -8,11 +8,8 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
-
-// scanLimit is how many rows of an index or a table one search looks at, give
-// or take a chunk.
-const scanLimit = 10_000
 
 const (
 	eventColumns = `SELECT e.id, e.app_id, e.call_id, e.name, e.at_ms, e.fields, e.version, e.actor, e.device, e.test `
@@ -26,7 +23,7 @@ const (
 
 // AddEvents writes events that belong to no other commit.
 func (s *Store) AddEvents(ctx context.Context, events []*store.Event) error {
-	return s.submit(ctx, func(r *request) { r.events = events })
+	return s.submit(ctx, work{events: events})
 }
 
 // EventsAfter lists events of an app, or of all.
@@ -35,11 +32,11 @@ func (s *Store) EventsAfter(ctx context.Context, app uint32, after store.EventID
 	var looked, last store.EventID
 	b := new(pgx.Batch) // which sees one state of the database
 	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-	b.Queue(listEvents, int64(after), int64(app), limit, scanLimit).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(listEvents, int64(after), int64(app), limit, scan.Limit).Query(func(rows pgx.Rows) (err error) {
 		events, err = pgx.AppendRows(events, rows, readEvent)
 		return err
 	})
-	b.Queue(lastLooked, int64(after), scanLimit).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&looked)) })
+	b.Queue(lastLooked, int64(after), scan.Limit).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&looked)) })
 	b.Queue(lastEvent).QueryRow(func(row pgx.Row) error { return row.Scan((*int64)(&last)) })
 	b.Queue("COMMIT")
 	if err := s.look(ctx, b); err != nil {

@@ -26,6 +26,8 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/group"
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // Options say where the database is and how the store behaves.
@@ -65,18 +67,15 @@ type Store struct {
 	name    string // application_name of all connections
 	lock    int64  // key of the advisory lock of the head
 
-	queue    chan *request
-	requests sync.Pool
-	node     atomic.Int64 // the incarnation; 0: none
-	joined   sync.Mutex   // held by what sets node
-	room     headroom
-	pruner   pruner
-	users    together[store.UserRecord]
-	open     together[store.Session] // those that are not offline
+	line   *group.Line[*request] // to the writer
+	node   atomic.Int64          // the incarnation; 0: none
+	joined sync.Mutex            // held by what sets node
+	room   headroom
+	pruner *scan.Pruner
+	users  together[store.UserRecord]
+	open   together[store.Session] // those that are not offline
 
-	closing chan struct{} // closed when Close begins
-	stopped chan struct{} // closed when the writer is gone
-	close   func() error  // the work of Close, done once
+	close func() error // the work of Close, done once
 }
 
 var (
@@ -89,10 +88,9 @@ var (
 func Open(ctx context.Context, options Options) (*Store, error) {
 	setDefaults(&options)
 	s := &Store{
-		options: options, log: options.Logger, queue: make(chan *request, queueSize),
-		closing: make(chan struct{}), stopped: make(chan struct{}), pruner: pruner{busy: make(chan struct{}, 1)},
+		options: options, log: options.Logger, line: group.NewLine(queueSize, func() *request { return new(request) }),
 	}
-	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
+	s.pruner = scan.NewPruner(old{s}, pruneSteps)
 	s.close = sync.OnceValue(s.shut)
 	s.users.query, s.users.user = s.queryUsers, func(u *store.UserRecord) call.UserID { return u.ID }
 	s.open.query, s.open.user = s.queryOpen, func(o *store.Session) call.UserID { return o.User }
@@ -140,25 +138,15 @@ func setDefaults(o *Options) {
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
-	close(s.closing)
-	<-s.stopped
+	close(s.line.Closing)
+	<-s.line.Stopped
 	s.pool.Close()
 	return nil
 }
 
-// closed reports whether Close has begun.
-func (s *Store) closed() bool {
-	select {
-	case <-s.closing:
-		return true
-	default:
-		return false
-	}
-}
-
 // check is what every method begins with.
 func (s *Store) check(ctx context.Context) error {
-	if s.closed() {
+	if s.line.Closed() {
 		return store.ErrClosed
 	}
 	return ctx.Err()

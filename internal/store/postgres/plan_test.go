@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // TestPlans says that no statement which comes often looks at more than it
@@ -66,11 +68,12 @@ func TestPlans(t *testing.T) {
 
 		listPending + pendingOrder:            {"deliveries_due", "events_pkey"},
 		listStrict + pendingOrder:             {"deliveries_due", "deliveries_pkey", "events_pkey"},
-		listPlaces(false, true, true, true):   {"deliveries_event", "events_pkey"},
-		listPlaces(true, false, false, false): {"deliveries_failed"},
+		listPlaces(&scan.Range{Failed: true}): {"deliveries_failed"},
 		fmt.Sprintf(windowEnd, windowByID):    {"calls_pkey"},
 		fmt.Sprintf(windowEnd, windowLive):    {"calls_live"},
 		fmt.Sprintf(windowEnd, windowHistory): {"history_pkey", "calls_pkey"},
+
+		listPlaces(&scan.Range{States: true, Names: true, Oldest: true}): {"deliveries_event", "events_pkey"},
 	} {
 		plan := planOf(t, conn, sql)
 		for _, index := range want {

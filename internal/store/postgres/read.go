@@ -24,7 +24,7 @@ func read[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql strin
 		return nil, err
 	}
 	list, err := query(ctx, s.pool, scan, sql, args...)
-	if err != nil && s.closed() {
+	if err != nil && s.line.Closed() {
 		return nil, store.ErrClosed
 	}
 	return list, err
@@ -47,7 +47,7 @@ func (s *Store) snapshot(ctx context.Context, f func(tx querier) error) error {
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		return f(tx)
 	})
-	if err != nil && s.closed() {
+	if err != nil && s.line.Closed() {
 		return store.ErrClosed
 	}
 	return err
@@ -59,7 +59,7 @@ func (s *Store) look(ctx context.Context, b *pgx.Batch) error {
 		return err
 	}
 	err := s.pool.SendBatch(ctx, b).Close()
-	if err != nil && s.closed() {
+	if err != nil && s.line.Closed() {
 		return store.ErrClosed
 	}
 	return err

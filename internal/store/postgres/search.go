@@ -1,24 +1,17 @@
 package postgres
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"math"
-	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
-
-// A search goes through deliveries in the order of events and endpoints. Where
-// the index of a call does not help, an index gives each endpoint's deliveries
-// in the order of events, and the search merges the endpoints, so that events
-// without a delivery cost nothing. It stops when it has looked at scanLimit
-// rows.
 
 const (
 	listLogged = deliveryColumns + `, d.started_ms, d.duration_ms, d.status, d.outcome, d.error
@@ -27,6 +20,13 @@ const (
 		JOIN events AS e ON e.id = d.event_id ORDER BY n.i`
 
 	listEndpointIDs = `SELECT id FROM endpoints WHERE ($1::bigint = 0 OR id = $1) AND ($2::bigint = 0 OR app_id = $2) ORDER BY id`
+
+	listPendingPlaces = `SELECT d.event_id, d.endpoint_id, d.state, e.name
+		FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+		WHERE d.endpoint_id = $1 AND d.state = 0 LIMIT $2`
+	listPlacesOfCall = `SELECT d.event_id, d.endpoint_id, d.state, e.name
+		FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+		WHERE d.call_id = $1 AND ($2::bigint = 0 OR d.endpoint_id = $2) AND ($3::bigint = 0 OR e.app_id = $3)`
 )
 
 // Delivery reads the delivery of an event to an endpoint.
@@ -63,7 +63,7 @@ func readLogged(row pgx.CollectableRow) (*store.LoggedDelivery, error) {
 func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	var page store.DeliveryPage
 	err := s.snapshot(ctx, func(tx querier) error {
-		found, next, err := findDeliveries(ctx, tx, &q)
+		found, next, err := scan.Deliveries(ctx, places{tx}, &q)
 		page.Next = next
 		if err != nil || len(found) == 0 {
 			return err
@@ -85,7 +85,7 @@ func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (st
 func (s *Store) CountDeliveries(ctx context.Context, q store.DeliveryQuery) (n int, next store.DeliveryPlace, err error) {
 	q.Limit = math.MaxInt
 	err = s.snapshot(ctx, func(tx querier) error {
-		found, place, err := findDeliveries(ctx, tx, &q)
+		found, place, err := scan.Deliveries(ctx, places{tx}, &q)
 		n, next = len(found), place
 		return err
 	})
@@ -95,110 +95,56 @@ func (s *Store) CountDeliveries(ctx context.Context, q store.DeliveryQuery) (n i
 	return n, next, nil
 }
 
-// candidate is a delivery that a search looks at.
-type candidate struct {
-	place   store.DeliveryPlace
-	matches bool
+// places reads deliveries for a search.
+type places struct{ querier }
+
+// Endpoints implements scan.Places.
+func (p places) Endpoints(ctx context.Context, only store.EndpointID, app uint32) ([]store.EndpointID, error) {
+	return query(ctx, p, func(row pgx.CollectableRow) (id store.EndpointID, err error) {
+		return id, row.Scan((*int64)(&id))
+	}, listEndpointIDs, int64(only), int64(app))
 }
 
-// findDeliveries gives the places of deliveries that match, at most q.Limit,
-// and where to go on.
-func findDeliveries(ctx context.Context, tx querier, q *store.DeliveryQuery) (found []store.DeliveryPlace, next store.DeliveryPlace, err error) {
-	s := &search{tx: tx, query: q, left: scanLimit, from: q.From, until: q.Until}
-	if s.until == 0 {
-		s.until = math.MaxInt64
+// OfCall implements scan.Places.
+func (p places) OfCall(ctx context.Context, q *store.DeliveryQuery, each func(scan.Delivery)) error {
+	return p.each(ctx, each, listPlacesOfCall, int64(q.Call), int64(q.Endpoint), int64(q.App))
+}
+
+// Pending implements scan.Places.
+func (p places) Pending(ctx context.Context, endpoint store.EndpointID, limit int, each func(scan.Delivery)) error {
+	return p.each(ctx, each, listPendingPlaces, int64(endpoint), limit)
+}
+
+// OfEndpoint implements scan.Places.
+func (p places) OfEndpoint(ctx context.Context, r scan.Range, each func(scan.Delivery)) error {
+	return p.each(ctx, each, listPlaces(&r), int64(r.Endpoint), int64(r.From), int64(r.Until), r.Limit)
+}
+
+// each gives the rows of a query.
+func (p places) each(ctx context.Context, each func(scan.Delivery), sql string, args ...any) error {
+	rows, err := p.Query(ctx, sql, args...)
+	if err != nil {
+		return err
 	}
-	if err := s.begin(ctx); err != nil {
-		return nil, next, err
-	}
-	for last := next; len(s.sources) > 0; {
-		head := s.sources[0].rows[0]
-		if head.matches {
-			if len(found) == q.Limit {
-				return found, last, nil
-			}
-			found = append(found, head.place)
-		}
-		last = head.place
-		more, err := s.advance(ctx)
-		if err != nil {
-			return nil, next, err
-		}
-		if !more {
-			return found, last, nil
-		}
-	}
-	return found, store.DeliveryPlace{}, nil
+	var d scan.Delivery
+	_, err = pgx.ForEachRow(rows, []any{(*int64)(&d.Place.Event), (*int64)(&d.Place.Endpoint), (*int)(&d.State), into(&d.Event)}, func() error {
+		each(d)
+		return nil
+	})
+	return err
 }
 
-// search is a search as it goes on.
-type search struct {
-	tx          querier
-	query       *store.DeliveryQuery
-	from, until store.EventID
-	left        int      // rows that may still be looked at
-	sources     []source // a heap by the place of their first row; none is empty
-}
-
-// before reports whether a place comes before another in the order of the
-// search.
-func (s *search) before(a, b store.DeliveryPlace) bool {
-	order := cmp.Or(cmp.Compare(a.Event, b.Event), cmp.Compare(a.Endpoint, b.Endpoint))
-	if s.query.Oldest {
-		return order < 0
-	}
-	return order > 0
-}
-
-// wanted reports whether a place is one that the search may give.
-func (s *search) wanted(at store.DeliveryPlace) bool {
-	return at.Event >= s.from && at.Event < s.until &&
-		(s.query.After == store.DeliveryPlace{} || s.before(s.query.After, at))
-}
-
-// matches reports whether what is known of a delivery fits the query.
-func (s *search) matches(state store.DeliveryState, event string) bool {
-	return (len(s.query.States) == 0 || slices.Contains(s.query.States, state)) && (s.query.Event == "" || event == s.query.Event)
-}
-
-// Less, Len, Swap, Push and Pop are for package heap.
-func (s *search) Less(i, j int) bool {
-	return s.before(s.sources[i].rows[0].place, s.sources[j].rows[0].place)
-}
-func (s *search) Len() int      { return len(s.sources) }
-func (s *search) Swap(i, j int) { s.sources[i], s.sources[j] = s.sources[j], s.sources[i] }
-func (s *search) Push(x any)    { s.sources = append(s.sources, x.(source)) }
-func (s *search) Pop() any {
-	last := s.sources[len(s.sources)-1]
-	s.sources = s.sources[:len(s.sources)-1]
-	return last
-}
-
-// advance goes on to the next candidate. It reports false when it would have
-// to look at more than it may.
-func (s *search) advance(ctx context.Context) (more bool, err error) {
-	src := &s.sources[0]
-	src.rows = src.rows[1:]
-	if len(src.rows) == 0 && !src.done {
-		if s.left <= 0 {
-			return false, nil
-		}
-		src.chunk = min(2*src.chunk, maxChunk)
-		if err := s.fetch(ctx, src); err != nil {
-			return false, err
-		}
-	}
-	if len(src.rows) == 0 {
-		heap.Pop(s)
-	} else {
-		heap.Fix(s, 0)
-	}
-	return true, nil
-}
-
-// add takes a source in, unless there is nothing in it.
-func (s *search) add(src source) {
-	if len(src.rows) > 0 {
-		s.sources = append(s.sources, src)
-	}
+// listPlaces is the statement that lists an endpoint's deliveries in the order
+// of events. It looks at the rows of deliveries and events only if it must.
+func listPlaces(r *scan.Range) string {
+	var b strings.Builder
+	b.WriteString("SELECT d.event_id, d.endpoint_id, ")
+	b.WriteString(either(r.States, "d.state, ", "2, "))
+	b.WriteString(either(r.Names, "e.name ", "''::text "))
+	b.WriteString("FROM deliveries AS d ")
+	b.WriteString(either(r.Names, "JOIN events AS e ON e.id = d.event_id ", ""))
+	b.WriteString("WHERE d.endpoint_id = $1 AND d.event_id >= $2 AND d.event_id < $3 ")
+	b.WriteString(either(r.Failed, "AND d.state = 2 ", ""))
+	b.WriteString(either(r.Oldest, "ORDER BY d.event_id LIMIT $4", "ORDER BY d.event_id DESC LIMIT $4"))
+	return b.String()
 }

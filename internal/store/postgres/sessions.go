@@ -40,7 +40,7 @@ const (
 
 // CommitSessions writes what became of a user's sessions.
 func (s *Store) CommitSessions(ctx context.Context, c *store.SessionCommit) error {
-	return s.submit(ctx, func(r *request) { r.sessions = c })
+	return s.submit(ctx, work{sessions: c})
 }
 
 // queueSessions adds the statements that write users and sessions.

@@ -69,7 +69,7 @@ func (s *Store) failed(ctx context.Context, err error, sent bool) error {
 		return nil
 	case !sent && ctx.Err() != nil:
 		return ctx.Err()
-	case s.closed():
+	case s.line.Closed():
 		return store.ErrClosed
 	}
 	return s.worded(err, sent)

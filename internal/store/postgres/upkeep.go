@@ -26,7 +26,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // Headroom gives ErrFull for a while after the server had no room, or until
 // Ping finds some.
 func (s *Store) Headroom() error {
-	if s.closed() {
+	if s.line.Closed() {
 		return store.ErrClosed
 	}
 	return s.room.check()

@@ -3,71 +3,31 @@ package postgres
 import (
 	"context"
 	"errors"
-	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/group"
 )
 
 // request is something that waits to be written.
 type request struct {
-	state atomic.Int32 // waiting, taken or abandoned
-	done  chan struct{}
-	err   error
+	group.Ticket
+	work
+}
 
-	call     *store.CallCommit // one of these is to be written
-	encoded  []byte            // the call's stored form
+// work is what is to be written: one of these.
+type work struct {
+	call     *store.CallCommit
+	encoded  []byte // the call's stored form
 	sessions *store.SessionCommit
 	events   []*store.Event
 }
 
-// States of a request.
-const (
-	waiting   = iota
-	taken     // the writer has it: its outcome is awaited
-	abandoned // nobody waits for it any more, and it will not be written
-)
-
-// submit queues a request and waits for its outcome. The context counts for as
-// long as the writer has not taken it.
-func (s *Store) submit(ctx context.Context, fill func(r *request)) error {
-	if err := s.check(ctx); err != nil {
-		return err
-	}
-	r := s.requests.Get().(*request)
-	fill(r)
-	select {
-	case s.queue <- r:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closing:
-		return store.ErrClosed
-	}
-	select {
-	case <-r.done:
-		return s.recycle(r)
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, abandoned) {
-			return ctx.Err()
-		}
-	case <-s.stopped:
-		if r.state.CompareAndSwap(waiting, abandoned) {
-			return store.ErrClosed
-		}
-	}
-	<-r.done
-	return s.recycle(r)
-}
-
-func (s *Store) recycle(r *request) error {
-	err := r.err
-	r.state.Store(waiting)
-	r.err, r.call, r.encoded, r.sessions, r.events = nil, nil, nil, nil, nil
-	s.requests.Put(r)
-	return err
+// submit has the writer write something in its next transaction.
+func (s *Store) submit(ctx context.Context, w work) error {
+	return s.line.Submit(ctx, s.line.Queue, func(r *request) { r.work = w })
 }
 
 // writer owns the connection that writes calls, sessions and events.
@@ -145,7 +105,7 @@ func (w *writer) drop() {
 // run writes until the store closes and nothing is left to write.
 func (w *writer) run() {
 	s := w.store
-	defer close(s.stopped)
+	defer close(s.line.Stopped)
 	defer w.drop()
 	for {
 		if s.options.beforeBatch != nil {
@@ -154,10 +114,10 @@ func (w *writer) run() {
 		w.again()
 		if len(w.batch) == 0 {
 			select {
-			case r := <-s.queue:
+			case r := <-s.line.Queue:
 				w.take(r)
-			case <-s.closing:
-				if len(s.queue) == 0 {
+			case <-s.line.Closing:
+				if len(s.line.Queue) == 0 {
 					return
 				}
 			}
@@ -175,40 +135,22 @@ func (w *writer) again() {
 	w.batch, w.later = append(w.batch, w.later...), w.later[:0]
 }
 
-// gather lets requests come together, because a larger transaction costs less
-// for each. Under load, which the size of the last transaction tells, it waits
-// for a moment; otherwise it only lets goroutines run that are ready to, which
-// takes no time when there are none.
+// gather waits for more requests under load, which the size of the last
+// transaction tells.
 func (w *writer) gather() {
-	s := w.store
-	if w.last >= busyBatch {
-		steps := gatherSteps
-		if w.last >= fullLoad {
-			steps = fullSteps
-		}
-		for range steps {
-			if len(s.queue) >= fullBatch {
-				return
-			}
-			time.Sleep(gatherStep)
-		}
-		return
+	steps := 0
+	switch {
+	case w.last >= fullLoad:
+		steps = fullSteps
+	case w.last >= busyBatch:
+		steps = gatherSteps
 	}
-	before := -1
-	for range 4 {
-		n := len(s.queue)
-		if n == before || n >= s.options.maxBatch {
-			return
-		}
-		before = n
-		runtime.Gosched()
-	}
+	w.store.line.Gather(steps, gatherStep, w.store.options.maxBatch)
 }
 
 const (
 	busyBatch   = 4  // requests in the last transaction, for the next to be waited for
 	fullLoad    = 16 // requests in it, for the next to be waited for longer: others commit, too
-	fullBatch   = 64 // requests that are not waited beyond
 	gatherSteps = 2
 	fullSteps   = 6
 	gatherStep  = 1 * time.Millisecond
@@ -218,7 +160,7 @@ const (
 func (w *writer) fill() {
 	for len(w.batch) < w.store.options.maxBatch {
 		select {
-		case r := <-w.store.queue:
+		case r := <-w.store.line.Queue:
 			w.take(r)
 			continue
 		default:
@@ -229,7 +171,7 @@ func (w *writer) fill() {
 
 // take puts a request into the batch, unless it was abandoned.
 func (w *writer) take(r *request) {
-	if r.state.CompareAndSwap(waiting, taken) {
+	if r.Take() {
 		w.batch = append(w.batch, r)
 	}
 }
@@ -247,7 +189,7 @@ func (w *writer) commitBatch() {
 		if len(w.later) > 0 && w.isLater(r) {
 			continue
 		}
-		r.done <- struct{}{}
+		r.Answer()
 	}
 	w.batch = w.batch[:0]
 }
@@ -282,7 +224,7 @@ func (w *writer) transact(requests []*request) {
 		var before notSent
 		err = w.store.worded(err, !errors.As(err, &before))
 		for _, r := range b.requests {
-			r.err = err
+			r.Err = err
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (g *gated) together(t *testing.T, commits ...func() error) (errs []error, b
 	var wg sync.WaitGroup
 	for i, commit := range commits {
 		wg.Go(func() { errs[i] = commit() })
-		eventually(t, func() bool { return len(g.queue) == i+1 })
+		eventually(t, func() bool { return len(g.line.Queue) == i+1 })
 	}
 	for left := len(commits); left > 0; {
 		g.tokens <- struct{}{}

@@ -11,9 +11,8 @@ import (
 
 // CommitCall writes transitions of one call.
 func (s *Store) CommitCall(ctx context.Context, c *store.CallCommit) error {
-	r := s.requests.Get().(*request)
-	r.call, r.encoded = c, store.EncodeCall(&c.CallRecord)
-	if err := s.await(ctx, s.queue, r); err != nil || !c.Find {
+	err := s.line.Submit(ctx, s.line.Queue, func(r *request) { r.work = work{call: c, encoded: store.EncodeCall(&c.CallRecord)} })
+	if err != nil || !c.Find {
 		return err
 	}
 	found, err := s.OpenSessionsOf(context.WithoutCancel(ctx), c.Call.App, c.NewUsers)

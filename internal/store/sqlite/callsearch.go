@@ -3,12 +3,12 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // Searches of calls go by ID, which begins with the second of creation, or by
@@ -22,59 +22,54 @@ const (
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT ?6`
 )
 
-// How many rows could be looked at in the time that it takes to decode a call,
-// and to find the call of a row of a history.
-const (
-	decodeCost = 10
-	findCost   = 4
-)
+// findCost is how many rows could be looked at in the time that it takes to
+// find the call of a row of a history.
+const findCost = 4
 
 // SearchCalls lists calls, the newest first.
 func (s *Store) SearchCalls(ctx context.Context, q store.CallQuery) (store.CallPage, error) {
-	var page store.CallPage
-	if q.Live && q.Outcome != "" {
-		return page, nil // a call that lives has none
-	}
-	err := s.read(ctx, func(c *conn) (err error) {
-		page, err = searchCalls(searchStatement(c, &q), &q)
-		return err
-	})
+	page := scan.NewCalls(&q)
+	err := s.read(ctx, func(c *conn) error { return searchCalls(c, &q, page) })
 	if err != nil {
 		return store.CallPage{}, fmt.Errorf("search calls: %w", err)
 	}
-	return page, nil
+	return page.Page(), nil
+}
+
+// searchCalls fills a page.
+func searchCalls(c *conn, q *store.CallQuery, page *scan.Calls) error {
+	st := searchStatement(c, q)
+	for page.More() {
+		if !st.next() {
+			page.End()
+			break
+		}
+		at, rows := store.CallPlace{ID: call.ID(st.ColumnInt64(0))}, 1
+		if q.User != "" {
+			at.CreatedAt = call.Instant(st.ColumnInt64(5))
+			rows += findCost
+		}
+		var state []byte
+		if possible(st, q) {
+			state = st.ColumnRawBlob(4)
+		}
+		if err := page.Look(at, rows, state); err != nil {
+			st.end()
+			return err
+		}
+	}
+	return st.end()
 }
 
 // searchStatement goes through calls that may match, by the best index.
 func searchStatement(c *conn, q *store.CallQuery) *statement {
-	until := q.Until
-	if until == 0 {
-		until = math.MaxInt64
-	}
 	if q.User != "" {
-		before := store.CallPlace{CreatedAt: until}
-		if q.After != (store.CallPlace{}) {
-			before = q.After
-		}
+		before := scan.Before(q, q.After)
 		return c.on(searchHistory).int(int64(q.App)).text(string(q.User)).int(int64(q.From)).
-			int(int64(before.CreatedAt)).int(int64(before.ID)).int(scanLimit)
+			int(int64(before.CreatedAt)).int(int64(before.ID)).int(scan.Limit)
 	}
-	first, end := firstID(q.From), firstID(until)
-	if q.Until%1000 != 0 {
-		end = firstID(q.Until + 1000) // that second is looked at, too
-	}
-	if q.After.ID != 0 {
-		end = min(end, q.After.ID)
-	}
-	return c.on(either(q.Live, searchLive, searchByID)).int(int64(first)).int(int64(end)).int(scanLimit)
-}
-
-// firstID is the lowest ID of a call of a second.
-func firstID(at call.Instant) call.ID {
-	if at/1000 >= 1<<32 {
-		return math.MaxInt64
-	}
-	return call.NewID(at, 0)
+	first, end := scan.IDs(q, q.After)
+	return c.on(either(q.Live, searchLive, searchByID)).int(int64(first)).int(int64(end)).int(scan.Limit)
 }
 
 // possible reports whether a row can be that of a call which matches.
@@ -87,43 +82,4 @@ func possible(st *statement, q *store.CallQuery) bool {
 		return true
 	}
 	return ended && st.ColumnText(3) == string(q.Outcome)
-}
-
-// searchCalls makes a page of the rows of searchStatement.
-func searchCalls(st *statement, q *store.CallQuery) (store.CallPage, error) {
-	var page store.CallPage
-	var last store.CallPlace
-	left := scanLimit
-	for st.next() {
-		if left <= 0 {
-			page.Next = last
-			break
-		}
-		left--
-		place := store.CallPlace{ID: call.ID(st.ColumnInt64(0))}
-		if q.User != "" {
-			left -= findCost
-			place.CreatedAt = call.Instant(st.ColumnInt64(5))
-		}
-		if possible(st, q) {
-			left -= decodeCost
-			found, _, err := store.DecodeCall(st.ColumnRawBlob(4))
-			if err != nil {
-				st.end()
-				return store.CallPage{}, fmt.Errorf("call %s: %w", place.ID, err)
-			}
-			if (q.Outcome == "" || found.Outcome() == q.Outcome) && found.CreatedAt >= q.From && (q.Until == 0 || found.CreatedAt < q.Until) {
-				if len(page.Calls) == q.Limit {
-					page.Next = last
-					break
-				}
-				page.Calls = append(page.Calls, found)
-			}
-		}
-		last = place
-	}
-	if page.Next == (store.CallPlace{}) && left <= 0 {
-		page.Next = last
-	}
-	return page, st.end()
 }

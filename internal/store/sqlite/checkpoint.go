@@ -85,7 +85,7 @@ func (cp *checkpointer) run() {
 	for {
 		select {
 		case <-s.checkpoint:
-		case <-s.stopped:
+		case <-s.line.Stopped:
 			return
 		}
 		if err := cp.copy(); err != nil {
@@ -97,7 +97,7 @@ func (cp *checkpointer) run() {
 		select {
 		case s.finish <- done:
 			<-done
-		case <-s.stopped:
+		case <-s.line.Stopped:
 			return
 		}
 	}

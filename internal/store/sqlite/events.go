@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 const (
@@ -61,7 +62,7 @@ func (s *Store) EventsAfter(ctx context.Context, app uint32, after store.EventID
 	var page store.EventPage
 	err := s.snapshot(ctx, func(c *conn) error {
 		page = store.EventPage{Next: after}
-		st := c.on(listEvents).int(int64(after)).int(scanLimit)
+		st := c.on(listEvents).int(int64(after)).int(scan.Limit)
 		for len(page.Events) < limit && st.next() {
 			page.Next = store.EventID(st.ColumnInt64(0))
 			if app == 0 || uint32(st.ColumnInt64(1)) == app {

@@ -26,6 +26,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/group"
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // File is the name of the database in the directory of the store.
@@ -76,22 +78,19 @@ type Store struct {
 	log     *slog.Logger
 	lock    *os.File
 
-	queue    chan *request
-	low      chan *request // steps of a prune, at most one in a transaction
-	requests sync.Pool
+	line *group.Line[*request] // to the writer
+	low  chan *request         // steps of a prune, at most one in a transaction
 
 	readers  chan *conn // nil ones are to be opened
 	room     headroom
 	walPages atomic.Int64
-	pruner   pruner
+	pruner   *scan.Pruner
 
 	checkpoint chan struct{}      // to the checkpointer: the log is long
 	finish     chan chan struct{} // to the writer: nearly all of it is copied; closed when the rest is
 
-	closing chan struct{} // closed when Close begins
-	stopped chan struct{} // closed when the writer is gone
-	close   func() error  // the work of Close, done once
-	tasks   sync.WaitGroup
+	close func() error // the work of Close, done once
+	tasks sync.WaitGroup
 }
 
 var _ store.Store = (*Store)(nil)
@@ -110,13 +109,11 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	setDefaults(&options)
 	s := &Store{
 		options: options, path: filepath.Join(dir, File), log: options.Logger,
-		queue: make(chan *request, queueSize), low: make(chan *request),
+		line: group.NewLine(queueSize, func() *request { return new(request) }), low: make(chan *request),
 		readers:    make(chan *conn, options.Readers),
 		checkpoint: make(chan struct{}, 1), finish: make(chan chan struct{}),
-		closing: make(chan struct{}), stopped: make(chan struct{}),
-		pruner: pruner{busy: make(chan struct{}, 1)},
 	}
-	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
+	s.pruner = scan.NewPruner(old{s}, pruneSteps)
 	s.close = sync.OnceValue(s.shut)
 	if err := s.start(ctx); err != nil {
 		return nil, err
@@ -275,7 +272,7 @@ func (s *Store) explain(err error) error {
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
-	close(s.closing)
+	close(s.line.Closing)
 	s.tasks.Wait()
 	var errs []error
 	for range cap(s.readers) {
@@ -289,16 +286,6 @@ func (s *Store) shut() error {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
-}
-
-// closed reports whether Close has begun.
-func (s *Store) closed() bool {
-	select {
-	case <-s.closing:
-		return true
-	default:
-		return false
-	}
 }
 
 // compact moves the whole log into the database, after which the database is

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"strings"
 	"testing"
+
+	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // TestPlans says that statements which run often, or on large tables, go by
@@ -21,8 +23,10 @@ func TestPlans(t *testing.T) {
 	for _, failed := range []bool{false, true} {
 		for _, name := range []bool{false, true} {
 			for _, oldest := range []bool{false, true} {
-				all = append(all, listPlaces(failed, !failed, name, oldest))
-				plain := listPlaces(failed, false, name, oldest)
+				r := scan.Range{Failed: failed, States: !failed, Names: name, Oldest: oldest}
+				all = append(all, listPlaces(&r))
+				r.States = false
+				plain := listPlaces(&r)
 				if all = append(all, plain); !name && !covered(t, s, plain) {
 					t.Errorf("%s\n\tlooks at more than its index", plain)
 				}

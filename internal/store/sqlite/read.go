@@ -13,7 +13,7 @@ import (
 // read calls f with a connection that sees one state of the database for as
 // long as f runs. Its context ends what f does.
 func (s *Store) read(ctx context.Context, f func(c *conn) error) error {
-	if s.closed() {
+	if s.line.Closed() {
 		return store.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
@@ -27,7 +27,7 @@ func (s *Store) read(ctx context.Context, f func(c *conn) error) error {
 		case c = <-s.readers:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.closing:
+		case <-s.line.Closing:
 			return store.ErrClosed
 		}
 	}

@@ -1,26 +1,15 @@
 package sqlite
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"math"
-	"slices"
+	"strings"
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/scan"
 )
-
-// A search goes through deliveries in the order of events and endpoints. Where
-// the index of a call does not help, an index gives each endpoint's deliveries
-// in the order of events, and the search merges the endpoints, so that events
-// without a delivery cost nothing. It stops when it has looked at scanLimit
-// rows.
-
-// scanLimit is how many rows of an index or a table one search looks at, give
-// or take a chunk.
-const scanLimit = 10_000
 
 const (
 	listLogged = deliveryColumns + `, d.started_ms, d.duration_ms, d.status, d.outcome, d.error
@@ -28,6 +17,13 @@ const (
 		WHERE d.endpoint_id = ?1 AND d.event_id = ?2`
 
 	listEndpointIDs = `SELECT id FROM endpoints WHERE (?1 = 0 OR id = ?1) AND (?2 = 0 OR app_id = ?2) ORDER BY id`
+
+	listPendingPlaces = `SELECT d.event_id, d.endpoint_id, d.state, e.name
+		FROM deliveries AS d INDEXED BY deliveries_due CROSS JOIN events AS e ON e.id = d.event_id
+		WHERE d.endpoint_id = ?1 AND d.state = 0 LIMIT ?2`
+	listPlacesOfCall = `SELECT d.event_id, d.endpoint_id, d.state, e.name
+		FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id
+		WHERE d.call_id = ?1 AND (?2 = 0 OR d.endpoint_id = ?2) AND (?3 = 0 OR e.app_id = ?3)`
 )
 
 // Delivery reads the delivery of an event to an endpoint.
@@ -67,7 +63,7 @@ func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (st
 	var page store.DeliveryPage
 	err := s.snapshot(ctx, func(c *conn) error {
 		page = store.DeliveryPage{}
-		found, next, err := findDeliveries(c, &q)
+		found, next, err := scan.Deliveries(ctx, places{c}, &q)
 		if err != nil {
 			return err
 		}
@@ -93,7 +89,7 @@ func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (st
 func (s *Store) CountDeliveries(ctx context.Context, q store.DeliveryQuery) (n int, next store.DeliveryPlace, err error) {
 	q.Limit = math.MaxInt
 	err = s.snapshot(ctx, func(c *conn) error {
-		found, place, err := findDeliveries(c, &q)
+		found, place, err := scan.Deliveries(ctx, places{c}, &q)
 		n, next = len(found), place
 		return err
 	})
@@ -103,110 +99,67 @@ func (s *Store) CountDeliveries(ctx context.Context, q store.DeliveryQuery) (n i
 	return n, next, nil
 }
 
-// candidate is a delivery that a search looks at.
-type candidate struct {
-	place   store.DeliveryPlace
-	matches bool
+// places reads deliveries for a search. Its context is that of the connection.
+type places struct{ *conn }
+
+// Endpoints implements scan.Places.
+func (p places) Endpoints(_ context.Context, only store.EndpointID, app uint32) (ids []store.EndpointID, err error) {
+	st := p.on(listEndpointIDs).int(int64(only)).int(int64(app))
+	for st.next() {
+		ids = append(ids, store.EndpointID(st.ColumnInt64(0)))
+	}
+	return ids, st.end()
 }
 
-// findDeliveries gives the places of deliveries that match, at most q.Limit,
-// and where to go on.
-func findDeliveries(c *conn, q *store.DeliveryQuery) (found []store.DeliveryPlace, next store.DeliveryPlace, err error) {
-	s := &search{conn: c, query: q, left: scanLimit, from: q.From, until: q.Until}
-	if s.until == 0 {
-		s.until = math.MaxInt64
-	}
-	if err := s.begin(); err != nil {
-		return nil, next, err
-	}
-	for last := next; len(s.sources) > 0; {
-		head := s.sources[0].rows[0]
-		if head.matches {
-			if len(found) == q.Limit {
-				return found, last, nil
-			}
-			found = append(found, head.place)
+// OfCall implements scan.Places.
+func (p places) OfCall(_ context.Context, q *store.DeliveryQuery, each func(scan.Delivery)) error {
+	return eachPlace(p.on(listPlacesOfCall).int(int64(q.Call)).int(int64(q.Endpoint)).int(int64(q.App)), true, true, each)
+}
+
+// Pending implements scan.Places.
+func (p places) Pending(_ context.Context, endpoint store.EndpointID, limit int, each func(scan.Delivery)) error {
+	return eachPlace(p.on(listPendingPlaces).int(int64(endpoint)).int(int64(limit)), true, true, each)
+}
+
+// OfEndpoint implements scan.Places.
+func (p places) OfEndpoint(_ context.Context, r scan.Range, each func(scan.Delivery)) error {
+	st := p.on(listPlaces(&r)).int(int64(r.Endpoint)).int(int64(r.From)).int(int64(r.Until)).int(int64(r.Limit))
+	return eachPlace(st, r.States, r.Names, each)
+}
+
+// eachPlace gives the rows of a statement; it reads only what is needed.
+func eachPlace(st *statement, state, name bool, each func(scan.Delivery)) error {
+	for st.next() {
+		d := scan.Delivery{Place: store.DeliveryPlace{Event: store.EventID(st.ColumnInt64(0)), Endpoint: store.EndpointID(st.ColumnInt64(1))}}
+		if state {
+			d.State = store.DeliveryState(st.ColumnInt(2))
 		}
-		last = head.place
-		more, err := s.advance()
-		if err != nil {
-			return nil, next, err
+		if name {
+			d.Event = st.ColumnText(3)
 		}
-		if !more {
-			return found, last, nil
-		}
+		each(d)
 	}
-	return found, store.DeliveryPlace{}, nil
+	return st.end()
 }
 
-// search is a search as it goes on.
-type search struct {
-	conn        *conn
-	query       *store.DeliveryQuery
-	from, until store.EventID
-	left        int      // rows that may still be looked at
-	sources     []source // a heap by the place of their first row; none is empty
+// listPlaces is the statement that lists an endpoint's deliveries in the order
+// of events. It looks at the rows of deliveries and events only if it must.
+func listPlaces(r *scan.Range) string {
+	var b strings.Builder
+	b.WriteString("SELECT d.event_id, d.endpoint_id, ")
+	b.WriteString(either(r.States, "d.state, ", "NULL, "))
+	b.WriteString(either(r.Names, "e.name ", "NULL "))
+	b.WriteString(either(r.Failed, "FROM deliveries AS d INDEXED BY deliveries_failed ", "FROM deliveries AS d INDEXED BY deliveries_event "))
+	b.WriteString(either(r.Names, "CROSS JOIN events AS e ON e.id = d.event_id ", ""))
+	b.WriteString("WHERE d.endpoint_id = ?1 AND d.event_id >= ?2 AND d.event_id < ?3 ")
+	b.WriteString(either(r.Failed, "AND d.state = 2 ", ""))
+	b.WriteString(either(r.Oldest, "ORDER BY d.event_id LIMIT ?4", "ORDER BY d.event_id DESC LIMIT ?4"))
+	return b.String()
 }
 
-// before reports whether a place comes before another in the order of the
-// search.
-func (s *search) before(a, b store.DeliveryPlace) bool {
-	order := cmp.Or(cmp.Compare(a.Event, b.Event), cmp.Compare(a.Endpoint, b.Endpoint))
-	if s.query.Oldest {
-		return order < 0
+func either(is bool, yes, no string) string {
+	if is {
+		return yes
 	}
-	return order > 0
-}
-
-// wanted reports whether a place is one that the search may give.
-func (s *search) wanted(at store.DeliveryPlace) bool {
-	return at.Event >= s.from && at.Event < s.until &&
-		(s.query.After == store.DeliveryPlace{} || s.before(s.query.After, at))
-}
-
-// matches reports whether what is known of a delivery fits the query.
-func (s *search) matches(state store.DeliveryState, event string) bool {
-	return (len(s.query.States) == 0 || slices.Contains(s.query.States, state)) && (s.query.Event == "" || event == s.query.Event)
-}
-
-// Less, Len, Swap, Push and Pop are for package heap.
-func (s *search) Less(i, j int) bool {
-	return s.before(s.sources[i].rows[0].place, s.sources[j].rows[0].place)
-}
-func (s *search) Len() int      { return len(s.sources) }
-func (s *search) Swap(i, j int) { s.sources[i], s.sources[j] = s.sources[j], s.sources[i] }
-func (s *search) Push(x any)    { s.sources = append(s.sources, x.(source)) }
-func (s *search) Pop() any {
-	last := s.sources[len(s.sources)-1]
-	s.sources = s.sources[:len(s.sources)-1]
-	return last
-}
-
-// advance goes on to the next candidate. It reports false when it would have
-// to look at more than it may.
-func (s *search) advance() (more bool, err error) {
-	src := &s.sources[0]
-	src.rows = src.rows[1:]
-	if len(src.rows) == 0 && !src.done {
-		if s.left <= 0 {
-			return false, nil
-		}
-		src.chunk = min(2*src.chunk, maxChunk)
-		if err := s.fetch(src); err != nil {
-			return false, err
-		}
-	}
-	if len(src.rows) == 0 {
-		heap.Pop(s)
-	} else {
-		heap.Fix(s, 0)
-	}
-	return true, nil
-}
-
-// add takes a source in, unless there is nothing in it.
-func (s *search) add(src source) {
-	if len(src.rows) > 0 {
-		s.sources = append(s.sources, src)
-	}
+	return no
 }

@@ -25,7 +25,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Headroom gives ErrFull when the disk is nearly full.
 func (s *Store) Headroom() error {
-	if s.closed() {
+	if s.line.Closed() {
 		return store.ErrClosed
 	}
 	return s.room.check()

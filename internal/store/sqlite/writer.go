@@ -4,80 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/group"
 )
 
 // request is something that waits to be written.
 type request struct {
-	state atomic.Int32 // waiting, taken or abandoned
-	done  chan struct{}
-	err   error
+	group.Ticket
+	work
+}
 
-	call    *store.CallCommit // what is to be written, or else
+// work is what is to be written.
+type work struct {
+	call    *store.CallCommit // this, or else
 	encoded []byte            // the call's stored form
 	write   func(w *writer) error
 }
-
-// States of a request.
-const (
-	waiting   = iota
-	taken     // the writer has it: its outcome is awaited
-	abandoned // nobody waits for it any more, and it will not be written
-)
 
 // submit has the writer carry out write in its next transaction. What write
 // gives as a refusal leaves the rest of the transaction alone, so it must not
 // have written anything by then; any other error undoes the transaction.
 func (s *Store) submit(ctx context.Context, write func(w *writer) error) error {
-	r := s.requests.Get().(*request)
-	r.write = write
-	return s.await(ctx, s.queue, r)
-}
-
-// await queues a request and waits for its outcome. The context counts for as
-// long as the writer has not taken it.
-func (s *Store) await(ctx context.Context, queue chan *request, r *request) error {
-	if s.closed() {
-		return store.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case queue <- r:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closing:
-		return store.ErrClosed
-	}
-	select {
-	case <-r.done:
-		return s.recycle(r)
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, abandoned) {
-			return ctx.Err()
-		}
-	case <-s.stopped:
-		if r.state.CompareAndSwap(waiting, abandoned) {
-			return store.ErrClosed
-		}
-	}
-	<-r.done
-	return s.recycle(r)
-}
-
-func (s *Store) recycle(r *request) error {
-	err := r.err
-	r.state.Store(waiting)
-	r.err, r.call, r.write = nil, nil, nil
-	s.requests.Put(r)
-	return err
+	return s.line.Submit(ctx, s.line.Queue, func(r *request) { r.work = work{write: write} })
 }
 
 // writer owns the connection that writes.
@@ -128,7 +80,7 @@ func (w *writer) load() error {
 // run writes until the store closes and nothing is left to write.
 func (w *writer) run() {
 	s := w.store
-	defer close(s.stopped)
+	defer close(s.line.Stopped)
 	defer func() {
 		if err := w.conn.close(); err != nil {
 			s.log.Error("closing the database failed", "err", err)
@@ -139,7 +91,7 @@ func (w *writer) run() {
 			s.options.beforeBatch()
 		}
 		select {
-		case r := <-s.queue:
+		case r := <-s.line.Queue:
 			w.take(r)
 			w.gather()
 		case r := <-s.low:
@@ -148,8 +100,8 @@ func (w *writer) run() {
 			w.finishCheckpoint()
 			close(done)
 			continue
-		case <-s.closing:
-			if len(s.queue) == 0 {
+		case <-s.line.Closing:
+			if len(s.line.Queue) == 0 {
 				return
 			}
 		}
@@ -160,36 +112,18 @@ func (w *writer) run() {
 	}
 }
 
-// gather lets requests come together, because a larger transaction costs less
-// for each: the fixed part of one is worth that of several requests. Under
-// load, which the size of the last transaction tells, it waits for a moment;
-// otherwise it only lets goroutines run that are ready to, which takes no time
-// when there are none.
+// gather waits for more requests under load, which the size of the last
+// transaction tells: the fixed part of one is worth that of several requests.
 func (w *writer) gather() {
-	s := w.store
+	steps := 0
 	if w.last >= busyBatch {
-		for range gatherSteps {
-			if len(s.queue) >= fullBatch {
-				return
-			}
-			time.Sleep(gatherStep)
-		}
-		return
+		steps = gatherSteps
 	}
-	before := -1
-	for range 4 {
-		n := len(s.queue)
-		if n == before || n >= s.options.maxBatch {
-			return
-		}
-		before = n
-		runtime.Gosched()
-	}
+	w.store.line.Gather(steps, gatherStep, w.store.options.maxBatch)
 }
 
 const (
-	busyBatch   = 4  // requests in the last transaction, for the next to be waited for
-	fullBatch   = 64 // requests that are not waited beyond
+	busyBatch   = 4 // requests in the last transaction, for the next to be waited for
 	gatherSteps = 2
 	gatherStep  = 2500 * time.Microsecond
 )
@@ -198,7 +132,7 @@ const (
 func (w *writer) fill() {
 	for len(w.batch) < w.store.options.maxBatch {
 		select {
-		case r := <-w.store.queue:
+		case r := <-w.store.line.Queue:
 			w.take(r)
 			continue
 		default:
@@ -214,7 +148,7 @@ func (w *writer) fill() {
 
 // take puts a request into the batch, unless it was abandoned.
 func (w *writer) take(r *request) {
-	if r.state.CompareAndSwap(waiting, taken) {
+	if r.Take() {
 		w.batch = append(w.batch, r)
 	}
 }
@@ -230,7 +164,7 @@ func (w *writer) commitBatch() {
 	}
 	for i, r := range w.batch {
 		w.batch[i] = nil
-		r.done <- struct{}{}
+		r.Answer()
 	}
 	w.last = len(w.batch)
 	w.batch = w.batch[:0]
@@ -243,13 +177,13 @@ func (w *writer) retry(err error) {
 	if len(w.batch) > 1 && !errors.Is(err, store.ErrUnknown) && !errors.Is(err, store.ErrFull) && w.conn != nil {
 		for i := range w.batch {
 			if err := w.transact(w.batch[i : i+1]); err != nil {
-				w.batch[i].err = err
+				w.batch[i].Err = err
 			}
 		}
 		return
 	}
 	for _, r := range w.batch {
-		r.err = err
+		r.Err = err
 	}
 }
 
@@ -269,7 +203,7 @@ func (w *writer) transact(batch []*request) (err error) {
 	}()
 	err = w.conn.on("BEGIN IMMEDIATE").run()
 	for i := 0; i < len(batch) && err == nil; i++ {
-		batch[i].err, err = w.carryOut(batch[i])
+		batch[i].Err, err = w.carryOut(batch[i])
 	}
 	if err != nil {
 		return w.undo(err)

@@ -36,9 +36,9 @@ func held(t *testing.T, options Options) (s *Store, tokens chan struct{}, batche
 func queued(t *testing.T, s *Store, n int) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for len(s.queue) < n {
+	for len(s.line.Queue) < n {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d requests are queued, want %d", len(s.queue), n)
+			t.Fatalf("%d requests are queued, want %d", len(s.line.Queue), n)
 		}
 		runtime.Gosched()
 	}
