@@ -56,24 +56,17 @@ func (m *mail) stopped(u *call.User) {
 	for _, cl := range m.hub.of(userKey{m.c.App, u.ID}) {
 		switch _, reason := m.c.Ending(u.ID, cl.session); reason {
 		case call.CallerCancel, call.CallerLeft:
-			m.queue(cl, protocol.EventCallCancelled, eventFrame(protocol.EventCallCancelled, protocol.Cancelled{
-				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Inviter: string(u.Inviter), Reason: string(reason),
-			}))
+			m.toClient(cl, protocol.EventCallCancelled, m.cancelled(u.ID, reason, ""))
 		case call.RangOut:
-			m.queue(cl, protocol.EventCallTimedOut, eventFrame(protocol.EventCallTimedOut, protocol.TimedOut{
-				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
-			}))
+			m.toClient(cl, protocol.EventCallTimedOut, m.timedOut())
 		case call.AnsweredElsewhere, call.HasQuit: // who has quit had accepted before
-			if u.LastBy == cl.session {
-				continue
+			if u.LastBy != cl.session {
+				m.toClient(cl, protocol.EventCallAnsweredElsewhere, m.answeredElsewhere(u.LastBy, u.State))
 			}
-			answer := "accepted"
-			if u.State == call.Rejected {
-				answer = "rejected"
-			}
-			m.queue(cl, protocol.EventCallAnsweredElsewhere, eventFrame(protocol.EventCallAnsweredElsewhere, protocol.AnsweredElsewhere{
-				CallID: m.c.ID.String(), Version: m.c.Version, Answer: answer, SessionID: string(u.LastBy),
-			}))
 		}
 	}
+}
+
+func (m *mail) toClient(cl *client, event string, body any) {
+	m.queue(cl, event, eventFrame(event, body))
 }

@@ -32,24 +32,19 @@ func (s *Server) Tell(t engine.Transition) {
 		}
 		m.changed("", e.Users...)
 	case call.CallAccepted:
-		m.answered(e.Actor, "accepted")
+		m.answered(e.Actor, call.Accepted)
 		m.changed("", e.User)
 	case call.CallRejected:
-		m.answered(e.Actor, "rejected")
+		m.answered(e.Actor, call.Rejected)
 		m.changed(e.User, e.User)
 	case call.InvitationsCancelled:
 		for _, id := range e.Users {
-			m.toUser(id, "", protocol.EventCallCancelled, protocol.Cancelled{
-				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Inviter: string(m.c.User(id).Inviter),
-				ExtendedData: e.ExtendedData, Reason: string(e.Reason),
-			})
+			m.toUser(id, "", protocol.EventCallCancelled, m.cancelled(id, e.Reason, e.ExtendedData))
 		}
 		m.changed("", e.Users...)
 	case call.InvitationsTimedOut:
 		for _, id := range e.Users {
-			m.toUser(id, "", protocol.EventCallTimedOut, protocol.TimedOut{
-				CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode),
-			})
+			m.toUser(id, "", protocol.EventCallTimedOut, m.timedOut())
 		}
 		m.changed("", e.Users...)
 	case call.UserJoined:
@@ -156,10 +151,29 @@ func (m *mail) usersChanged(ids []call.UserID) []byte {
 }
 
 // answered tells the other devices of a user that he answered on one.
-func (m *mail) answered(a call.Actor, answer string) {
-	m.toUser(a.User, a.Session, protocol.EventCallAnsweredElsewhere, protocol.AnsweredElsewhere{
-		CallID: m.c.ID.String(), Version: m.c.Version, Answer: answer, SessionID: string(a.Session),
-	})
+func (m *mail) answered(a call.Actor, answer call.UserState) {
+	m.toUser(a.User, a.Session, protocol.EventCallAnsweredElsewhere, m.answeredElsewhere(a.Session, answer))
+}
+
+// cancelled, timedOut and answeredElsewhere are what a device is told that
+// rings no longer. Whoever answered has accepted, if he did not reject.
+func (m *mail) cancelled(id call.UserID, reason call.Reason, extendedData string) protocol.Cancelled {
+	return protocol.Cancelled{
+		CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode), Inviter: string(m.c.User(id).Inviter),
+		ExtendedData: extendedData, Reason: string(reason),
+	}
+}
+
+func (m *mail) timedOut() protocol.TimedOut {
+	return protocol.TimedOut{CallID: m.c.ID.String(), Version: m.c.Version, Mode: int(m.c.Mode)}
+}
+
+func (m *mail) answeredElsewhere(on call.SessionID, state call.UserState) protocol.AnsweredElsewhere {
+	answer := "accepted"
+	if state == call.Rejected {
+		answer = "rejected"
+	}
+	return protocol.AnsweredElsewhere{CallID: m.c.ID.String(), Version: m.c.Version, Answer: answer, SessionID: string(on)}
 }
 
 func (m *mail) ended() {
