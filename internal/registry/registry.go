@@ -53,6 +53,7 @@ type Registry struct {
 	log   *slog.Logger
 	tell  func()                          // other nodes
 	apps  atomic.Pointer[map[uint32]*App] // replaced, never changed
+	hint  chan struct{}                   // a reload is due
 
 	mu      sync.Mutex // of changes
 	changed func()
@@ -63,7 +64,7 @@ type Registry struct {
 
 // Open tells the store which apps the file has, and reads the others.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	r := &Registry{store: o.Store, clock: o.Clock, log: o.Logger, tell: o.Changed, changed: func() {}, warned: make(map[store.EndpointID]bool)}
+	r := &Registry{store: o.Store, clock: o.Clock, log: o.Logger, tell: o.Changed, changed: func() {}, warned: make(map[store.EndpointID]bool), hint: make(chan struct{}, 1)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

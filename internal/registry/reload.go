@@ -10,13 +10,24 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Follow reloads again and again after a pause, until ctx ends, in case the
-// news of another node's change got lost.
+// Hint says that another node may have changed something: whoever runs
+// [Registry.Follow] reloads soon. It does not wait.
+func (r *Registry) Hint() {
+	select {
+	case r.hint <- struct{}{}:
+	default: // it is due already
+	}
+}
+
+// Follow reloads after each [Registry.Hint], and after a pause in case the news
+// of another node's change got lost, until ctx ends. When it returns, no reload
+// goes on.
 func (r *Registry) Follow(ctx context.Context, pause time.Duration) {
 	timer := time.NewTicker(pause)
 	defer timer.Stop()
 	for {
 		select {
+		case <-r.hint:
 		case <-timer.C:
 		case <-ctx.Done():
 			return

@@ -128,6 +128,7 @@ type appsOf struct {
 	mu      sync.Mutex
 	managed []store.ManagedApp
 	fail    error
+	gate    chan struct{} // of reading, nil: open
 }
 
 // have sets what is read.
@@ -138,6 +139,9 @@ func (s *appsOf) have(fail error, managed ...store.ManagedApp) {
 }
 
 func (s *appsOf) ManagedApps(context.Context) ([]store.ManagedApp, error) {
+	if s.gate != nil {
+		<-s.gate
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.managed, s.fail
@@ -176,5 +180,44 @@ func TestFollow(t *testing.T) {
 			t.Error("the app is not known")
 		}
 		stop()
+	})
+}
+
+// TestHint reloads at once, and does not end before the reload has.
+func TestHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := new(appsOf)
+		r, err := Open(t.Context(), Options{Store: db})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := (&App{ID: 7, version: 1}).record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.have(nil, rec)
+		db.gate = make(chan struct{})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			r.Follow(ctx, time.Hour)
+			close(ended)
+		}()
+		for range 3 {
+			r.Hint()
+		}
+		synctest.Wait()
+		stop()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("Follow has ended, and a reload goes on")
+		default:
+		}
+		close(db.gate)
+		<-ended
+		if _, ok := r.App(7); !ok {
+			t.Error("the app is not known")
+		}
 	})
 }

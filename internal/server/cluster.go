@@ -39,7 +39,7 @@ type node struct {
 	*cluster.Member
 	store *postgres.Store
 	stop  context.CancelFunc // of work
-	work  sync.WaitGroup
+	work  sync.WaitGroup     // what follows other nodes
 }
 
 // Node is the name of this server among those that share its store; "" for the
@@ -104,7 +104,7 @@ func (s *Server) startCluster() {
 			}
 		}
 	}, nil)
-	s.node.Handle(kindApps, func(store.NodeID, []byte) { go s.reloadApps() }, nil)
+	s.node.Handle(kindApps, func(store.NodeID, []byte) { s.registry.Hint() }, nil)
 	s.node.OnChange(s.clusterChanged)
 	ctx, stop := context.WithCancel(context.Background())
 	s.node.stop = stop
@@ -121,7 +121,8 @@ func (s *Server) clusterReady() error {
 	return s.node.Ready()
 }
 
-// Leave leaves the cluster.
+// Leave leaves the cluster. It waits for everything that follows what other
+// nodes do.
 func (n *node) Leave(ctx context.Context) error {
 	if n.stop != nil {
 		n.stop()
@@ -162,15 +163,6 @@ func (s *Server) tellOfApps() {
 	}
 }
 
-// reloadApps takes over what other nodes have done to apps.
-func (s *Server) reloadApps() {
-	ctx, cancel := context.WithTimeout(context.Background(), reloadEvery)
-	defer cancel()
-	if err := s.registry.Reload(ctx); err != nil {
-		s.options.Logger.Warn("apps could not be read again", "error", err)
-	}
-}
-
 // clusterChanged follows what becomes of this node's part.
 func (s *Server) clusterChanged(c cluster.Change) {
 	if c.Lost != 0 {
@@ -183,7 +175,7 @@ func (s *Server) clusterChanged(c cluster.Change) {
 	}
 	if c.Missed {
 		s.deliverer.Gain(s.node.Held())
-		go s.reloadApps()
+		s.registry.Hint()
 	}
 	if c.Missed || len(c.Left) > 0 {
 		s.engine.Resync()
