@@ -37,7 +37,6 @@ type simCall struct {
 	users    []string // in order of their invitation
 	state    map[string]int
 	deadline map[string]time.Duration
-	created  time.Duration
 	seq      int
 	lastCB   time.Duration
 }
@@ -197,7 +196,7 @@ func (w *world) invite(d *simDevice, mode, timeout int, users ...string) *simCal
 		users: append([]string{d.user}, users...), state: map[string]int{d.user: 1}, deadline: make(map[string]time.Duration),
 	}
 	w.request(d, protocol.OpCallInvite, protocol.Invite{UserIDs: users, ExtendedData: c.ExtendedData, Timeout: &timeout}, func() (any, func()) {
-		w.calls, c.created = append(w.calls, c), w.now
+		w.calls = append(w.calls, c)
 		for _, u := range users {
 			c.state[u], c.deadline[u] = 0, w.now+time.Duration(timeout)*time.Second
 		}
@@ -339,7 +338,7 @@ func (w *world) finish() []Record {
 	for _, c := range w.calls {
 		s := map[string]any{
 			"call_id": c.CallID, "mode": []string{"general", "advanced"}[c.Mode], "state": []string{1: "live", 2: "ended"}[c.State], "caller": c.Caller,
-			"created_at_ms": beganMS + c.created.Milliseconds(), "timeout_s": c.Timeout, "version": c.Version,
+			"timeout_s": c.Timeout, "version": c.Version,
 		}
 		var users []map[string]string
 		for _, u := range c.users {

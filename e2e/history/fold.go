@@ -21,8 +21,7 @@ const (
 // it.
 type invitation struct {
 	user     string
-	from     int64 // Unix milliseconds
-	deadline int64
+	deadline int64 // Unix milliseconds
 	begun    *event
 	ended    *event // nil: it is pending
 }
@@ -93,17 +92,13 @@ func (c *checker) step(s *story, m *model, e *event) {
 	switch e.Event {
 	case protocol.CallbackCreate:
 		m.state[e.data.Caller] = accepted
-		from := e.AtMS
-		if s.call != nil {
-			from = s.call.CreatedMS // of which the event is the record, a moment later
-		}
-		c.invite(s, m, e, from, e.data.Timeout)
+		c.invite(s, m, e, e.data.Timeout)
 	case protocol.CallbackInvite:
 		timeout := 0
 		if len(s.events) > 0 {
 			timeout = s.events[0].data.Timeout
 		}
-		c.invite(s, m, e, e.data.InviteMS, timeout)
+		c.invite(s, m, e, timeout)
 	case protocol.CallbackAccept:
 		c.settle(s, m, e, accepted)
 	case protocol.CallbackReject:
@@ -149,13 +144,13 @@ func (s *story) mode() string {
 	return s.call.Mode
 }
 
-func (c *checker) invite(s *story, m *model, e *event, from int64, timeout int) {
+func (c *checker) invite(s *story, m *model, e *event, timeout int) {
 	for _, user := range e.data.UserIDs {
 		if inv := m.ringing[user]; inv != nil || m.state[user] == accepted {
 			c.violated(Outcome, s.id, s.proof(e), "%s is invited again while being rung or in the call", user)
 			continue
 		}
-		inv := &invitation{user: user, from: from, deadline: from + int64(timeout)*1000, begun: e}
+		inv := &invitation{user: user, deadline: e.AtMS + int64(timeout)*1000, begun: e}
 		m.ringing[user] = inv
 		s.invites = append(s.invites, inv)
 		delete(m.state, user)

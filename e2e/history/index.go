@@ -10,15 +10,14 @@ import (
 
 // storedCall is a call of the admin API, as far as it is looked at.
 type storedCall struct {
-	CallID    string `json:"call_id"`
-	Mode      string `json:"mode"`
-	State     string `json:"state"`
-	Caller    string `json:"caller"`
-	TimeoutS  int    `json:"timeout_s"`
-	CreatedMS int64  `json:"created_at_ms"`
-	EndedMS   int64  `json:"ended_at_ms"`
-	Version   int64  `json:"version"`
-	Users     []struct {
+	CallID   string `json:"call_id"`
+	Mode     string `json:"mode"`
+	State    string `json:"state"`
+	Caller   string `json:"caller"`
+	TimeoutS int    `json:"timeout_s"`
+	EndedMS  int64  `json:"ended_at_ms"`
+	Version  int64  `json:"version"`
+	Users    []struct {
 		UserID string `json:"user_id"`
 		State  string `json:"state"`
 	} `json:"users"`
@@ -54,7 +53,6 @@ type eventData struct {
 	Payload  string   `json:"payload"`
 	Extended string   `json:"extend_data"`
 	Timeout  int      `json:"timeout"`
-	InviteMS int64    `json:"invite_time"`
 }
 
 // event is an event of the store, with the record that has it.
