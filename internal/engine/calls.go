@@ -70,7 +70,9 @@ func (e *Engine) Do(ctx context.Context, app uint32, id call.ID, cmd call.Comman
 			return err
 		}
 		err = e.apply(ctx, c, cmd, ack)
-		if e.outdated(ctx, c, err) {
+		if outdated, failed := e.outdated(ctx, c, err); failed != nil {
+			err = failed
+		} else if outdated {
 			err = e.apply(ctx, c, cmd, ack)
 		}
 		e.release(c)

@@ -267,12 +267,14 @@ func (n *notes) HandOff(events []*store.Event) {
 	}
 }
 
-// faultyStore is a store whose commits can be made to fail.
+// faultyStore is a store whose commits, and reads of calls, can be made to
+// fail.
 type faultyStore struct {
 	store.Store
 	mu       sync.Mutex
 	commit   func(c *store.CallCommit, real func() error) error // nil: as the store does
 	headroom error
+	read     error // of Call
 }
 
 func (s *faultyStore) fail(f func(c *store.CallCommit, real func() error) error) {
@@ -298,6 +300,23 @@ func (s *faultyStore) CommitCall(ctx context.Context, c *store.CallCommit) error
 		return real()
 	}
 	return f(c, real)
+}
+
+func (s *faultyStore) Call(ctx context.Context, id call.ID) (*store.CallRecord, error) {
+	s.mu.Lock()
+	err := s.read
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.Call(ctx, id)
+}
+
+// failReads sets the error of reading calls.
+func (s *faultyStore) failReads(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = err
 }
 
 func (s *faultyStore) Headroom() error {

@@ -515,6 +515,37 @@ func TestNewsLost(t *testing.T) {
 	})
 }
 
+// TestStaleRefusal has a node refuse by a record that is not the newest: it
+// looks into the store before it says so, and if it cannot, says that.
+func TestStaleRefusal(t *testing.T) {
+	fleetBubble(t, 2, func(t *testing.T, f *fleet) {
+		one, two := f.nodes[0], f.nodes[1]
+		alice, bob := one.login("alice"), two.login("bob")
+		tablet := one.loginOn("bob", "ANDROID")
+		id := alice.inviteAdvanced("bob")
+		settle()
+		f.losing(func(_, _ store.NodeID) bool { return true })
+		if err := bob.accept(id); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		quit := func() error { return tablet.do(id, call.Leave{Actor: tablet.actor()}) }
+		broken := errors.New("broken")
+		one.store.failReads(broken)
+		if err := quit(); !errors.Is(err, broken) {
+			t.Errorf("while the store cannot be read: %v", err)
+		}
+		one.store.failReads(nil)
+		if err := quit(); err != nil {
+			t.Errorf("bob, who has accepted elsewhere, cannot quit: %v", err)
+		}
+		one.store.failReads(store.ErrNotFound)
+		if err := tablet.reject(id); refusal(err) == 0 {
+			t.Errorf("a call that is no longer stored: %v", err)
+		}
+	})
+}
+
 func TestAbsenceAcrossNodes(t *testing.T) {
 	fleetBubble(t, 3, func(t *testing.T, f *fleet) {
 		one, two, three := f.nodes[0], f.nodes[1], f.nodes[2]

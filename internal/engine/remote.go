@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -82,14 +83,17 @@ func (e *Engine) committed(c *entry, commit *store.CallCommit, t *Transition) {
 }
 
 // outdated reports whether a refusal came from a record that is not the newest.
-// Then the newest is there now.
-func (e *Engine) outdated(ctx context.Context, c *entry, err error) bool {
+// Then the newest is there now. The error is that this cannot be told.
+func (e *Engine) outdated(ctx context.Context, c *entry, err error) (bool, error) {
 	var refused *call.RefusedError
 	if e.Peers == nil || c.fresh || !errors.As(err, &refused) {
-		return false
+		return false, nil
 	}
 	changed, err := e.refresh(ctx, c)
-	return changed && err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, fmt.Errorf("reading call %s: %w", c.rec.Call.ID, err)
+	}
+	return changed, nil
 }
 
 // refresh reads a call that is held anew, and reports whether it has changed.
