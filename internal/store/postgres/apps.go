@@ -39,7 +39,7 @@ const (
 // SyncApps makes the apps of the configuration file those that are given.
 func (s *Store) SyncApps(ctx context.Context, apps []store.App, _ call.Instant) ([][]store.EndpointID, error) {
 	var ids [][]store.EndpointID
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if err := s.lockHead(ctx, tx); err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func readEndpoint(row pgx.CollectableRow) (e store.EndpointRecord, err error) {
 // PauseEndpoint sets whether an endpoint is paused.
 func (s *Store) PauseEndpoint(ctx context.Context, id store.EndpointID, paused bool, audit *store.Audit) error {
 	var auditID int64
-	err := s.transact(ctx, func(tx pgx.Tx) error {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, pauseEndpoint, paused, int64(id))
 		switch {
 		case err != nil:

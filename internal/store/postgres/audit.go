@@ -18,7 +18,7 @@ const (
 // AddAudit writes what somebody did.
 func (s *Store) AddAudit(ctx context.Context, audit *store.Audit) error {
 	var id int64
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		id, err = addAudit(ctx, tx, audit)
 		return err
 	})

@@ -278,6 +278,8 @@ func (s *Store) Requested(ctx context.Context, app uint32, user call.UserID, req
 	}
 	found := &store.Request{User: user, ID: requestID}
 	var errs []byte
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	err := s.pool.QueryRow(ctx, findRequest, int64(app), textOf(user), textOf(requestID), int64(now)).
 		Scan((*uint64)(&found.Call), (*int64)(&found.Expires), &errs)
 	if errors.Is(err, pgx.ErrNoRows) {

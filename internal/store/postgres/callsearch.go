@@ -32,7 +32,7 @@ const (
 // SearchCalls lists calls, the newest first.
 func (s *Store) SearchCalls(ctx context.Context, q store.CallQuery) (store.CallPage, error) {
 	page := scan.NewCalls(&q)
-	err := s.snapshot(ctx, func(tx querier) error { return searchCalls(ctx, tx, &q, page) })
+	err := s.snapshot(ctx, func(ctx context.Context, tx querier) error { return searchCalls(ctx, tx, &q, page) })
 	if err != nil {
 		return store.CallPage{}, fmt.Errorf("search calls: %w", err)
 	}

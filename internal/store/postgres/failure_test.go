@@ -136,6 +136,39 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
+// TestNoAnswer asks a server in every way that does not answer: nobody waits
+// for good.
+func TestNoAnswer(t *testing.T) {
+	url := pgtest.Database(t)
+	s := open(t, Options{URL: url, Timeout: 300 * time.Millisecond})
+	tx := locker(t, s, url)
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), `DO $$ DECLARE t record; BEGIN
+		FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema LOOP
+			EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', t.tablename);
+		END LOOP; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	for name, ask := range map[string]func(ctx context.Context) error{
+		"a read": func(ctx context.Context) error { _, err := s.Call(ctx, 1); return err },
+		"a snapshot": func(ctx context.Context) error {
+			_, err := s.SearchDeliveries(ctx, store.DeliveryQuery{Limit: 1})
+			return err
+		},
+		"a look":        func(ctx context.Context) error { _, err := s.EventsAfter(ctx, 1, 0, 1); return err },
+		"a request":     func(ctx context.Context) error { _, err := s.Requested(ctx, 1, "alice", "r", 1); return err },
+		"a transaction": func(ctx context.Context) error { return s.AddAudit(ctx, &store.Audit{}) },
+		"pruning":       func(ctx context.Context) error { _, err := old{s}.DeleteNonces(ctx, 1, 1); return err },
+		"a pipeline":    func(ctx context.Context) error { _, err := s.JoinNode(ctx, "a", time.Second); return err },
+		"a commit":      func(ctx context.Context) error { return s.CommitCall(ctx, created(1)) },
+	} {
+		// A lock that is waited for ends by itself, much later.
+		if err := ask(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s gives %v", name, err)
+		}
+	}
+}
+
 // TestServerRestarts kills the server and starts it again, several times,
 // while many commit: what was told is so.
 func TestServerRestarts(t *testing.T) {

@@ -22,7 +22,7 @@ const (
 func (s *Store) CommitApp(ctx context.Context, c *store.AppCommit) error {
 	var endpoints []store.EndpointRecord
 	var auditID int64
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if err := s.lockHead(ctx, tx); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func commitApp(ctx context.Context, tx pgx.Tx, c *store.AppCommit) ([]store.Endp
 // ManagedApps lists the apps that were made at run time.
 func (s *Store) ManagedApps(ctx context.Context) ([]store.ManagedApp, error) {
 	var apps []store.ManagedApp
-	err := s.snapshot(ctx, func(tx querier) (err error) {
+	err := s.snapshot(ctx, func(ctx context.Context, tx querier) (err error) {
 		apps, err = query(ctx, tx, func(row pgx.CollectableRow) (a store.ManagedApp, err error) {
 			return a, row.Scan(&a.ID, into(&a.Name), &a.Version, &a.Settings, (*int64)(&a.CreatedAt))
 		}, listApps)

@@ -120,6 +120,8 @@ func (s *Store) disconnectExpired(ctx context.Context, self int64) ([]string, er
 	if err != nil {
 		return nil, fmt.Errorf("look for nodes whose lease has ended: %w", err)
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	for _, name := range names {
 		// Should the server not allow it, what they hold ends by the time-outs
 		// of their connections.

@@ -42,8 +42,8 @@ type Options struct {
 	// Connections is how many connections the store uses at most, one of them
 	// for the writer; 0: 10, at least 2.
 	Connections int
-	// Timeout is how long the server may take for a transaction of the
-	// writer; 0: 10 s. After that its outcome counts as unknown.
+	// Timeout is how long the server may take for whatever it is asked; 0:
+	// 10 s. After that the outcome of a transaction counts as unknown.
 	Timeout time.Duration
 
 	maxBatch      int    // requests in one transaction; 0: defaultMaxBatch

@@ -67,7 +67,7 @@ func (o old) DeleteCalls(ctx context.Context, calls []*call.Call, before call.In
 		ids[i] = int64(c.ID)
 		byID[ids[i]] = c
 	}
-	err = o.transact(ctx, func(tx pgx.Tx) error {
+	err = o.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		gone, err := query(ctx, tx, pgx.RowTo[int64], deleteOldCalls, ids, int64(before))
 		if err != nil {
 			return err
@@ -134,7 +134,9 @@ func (o old) DeleteNonces(ctx context.Context, before call.Instant, limit int) (
 }
 
 func (o old) deleteExpired(ctx context.Context, remove string, before call.Instant, limit int) (int, error) {
-	done, err := o.pool.Exec(ctx, remove, int64(before), limit)
+	within, cancel := o.within(ctx)
+	defer cancel()
+	done, err := o.pool.Exec(within, remove, int64(before), limit)
 	if err != nil {
 		return 0, o.failed(ctx, err, true)
 	}

@@ -18,11 +18,21 @@ type querier interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
+// within bounds what goes by the pool as the writer is bounded. A server that
+// is cut off does not say so, and without an end each request in flight would
+// keep its connection until the system gives it up, which takes a quarter of
+// an hour and, by the time the pool is used up, stops the whole node.
+func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.options.Timeout)
+}
+
 // read gives the rows of a query, nil when there are none.
 func read[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	list, err := query(ctx, s.pool, scan, sql, args...)
 	if err != nil && s.line.Closed() {
 		return nil, store.ErrClosed
@@ -39,13 +49,16 @@ func query[T any](ctx context.Context, q querier, scan pgx.RowToFunc[T], sql str
 	return pgx.AppendRows([]T(nil), rows, scan)
 }
 
-// snapshot calls f with a transaction that sees one state of the database.
-func (s *Store) snapshot(ctx context.Context, f func(tx querier) error) error {
+// snapshot calls f with a transaction that sees one state of the database, and
+// its context.
+func (s *Store) snapshot(ctx context.Context, f func(ctx context.Context, tx querier) error) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return f(tx)
+		return f(ctx, tx)
 	})
 	if err != nil && s.line.Closed() {
 		return store.ErrClosed
@@ -58,6 +71,8 @@ func (s *Store) look(ctx context.Context, b *pgx.Batch) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	err := s.pool.SendBatch(ctx, b).Close()
 	if err != nil && s.line.Closed() {
 		return store.ErrClosed

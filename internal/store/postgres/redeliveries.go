@@ -41,7 +41,7 @@ const (
 func (s *Store) Redeliver(ctx context.Context, keys []store.DeliveryKey, job *store.Redelivery, now call.Instant) ([]*store.Delivery, error) {
 	var made []*store.Delivery
 	var updated store.Redelivery
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if node := s.node.Load(); node != 0 {
 			if _, err := tx.Exec(ctx, fenceShared, node); err != nil {
 				return err
@@ -105,7 +105,7 @@ func redeliverAll(ctx context.Context, tx pgx.Tx, keys []store.DeliveryKey, now 
 // PutRedelivery writes a job.
 func (s *Store) PutRedelivery(ctx context.Context, job *store.Redelivery, audit *store.Audit) error {
 	var id, auditID int64
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if job.ID != 0 {
 			if err := checkJob(ctx, tx, job.ID); err != nil {
 				return err

@@ -62,7 +62,7 @@ func readLogged(row pgx.CollectableRow) (*store.LoggedDelivery, error) {
 // SearchDeliveries lists deliveries by event and endpoint.
 func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	var page store.DeliveryPage
-	err := s.snapshot(ctx, func(tx querier) error {
+	err := s.snapshot(ctx, func(ctx context.Context, tx querier) error {
 		found, next, err := scan.Deliveries(ctx, places{tx}, &q)
 		page.Next = next
 		if err != nil || len(found) == 0 {
@@ -84,7 +84,7 @@ func (s *Store) SearchDeliveries(ctx context.Context, q store.DeliveryQuery) (st
 // CountDeliveries counts what SearchDeliveries would list.
 func (s *Store) CountDeliveries(ctx context.Context, q store.DeliveryQuery) (n int, next store.DeliveryPlace, err error) {
 	q.Limit = math.MaxInt
-	err = s.snapshot(ctx, func(tx querier) error {
+	err = s.snapshot(ctx, func(ctx context.Context, tx querier) error {
 		found, place, err := scan.Deliveries(ctx, places{tx}, &q)
 		n, next = len(found), place
 		return err

@@ -115,7 +115,7 @@ func (s *Store) RegisterUsers(ctx context.Context, app uint32, users []store.Use
 		}
 	}
 	var existed []call.UserID
-	err := s.transact(ctx, func(tx pgx.Tx) error {
+	err := s.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		added, err := query(ctx, tx, readUserID, registerUsers, int64(app), user, name, avatar)
 		existed = slices.DeleteFunc(slices.Clone(ids), func(id call.UserID) bool { return slices.Contains(added, id) })
 		return err

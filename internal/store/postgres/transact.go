@@ -11,8 +11,8 @@ import (
 )
 
 // transact runs a transaction of several round trips by a connection of the pool.
-// It may come again from the beginning.
-func (s *Store) transact(ctx context.Context, f func(tx pgx.Tx) error) error {
+// It may come again from the beginning. f gets the context of the transaction.
+func (s *Store) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
@@ -24,8 +24,10 @@ func (s *Store) transact(ctx context.Context, f func(tx pgx.Tx) error) error {
 	}
 }
 
-func (s *Store) tryTransact(ctx context.Context, f func(tx pgx.Tx) error) error {
-	tx, err := s.pool.Begin(ctx)
+func (s *Store) tryTransact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
+	within, cancel := s.within(ctx)
+	defer cancel()
+	tx, err := s.pool.Begin(within)
 	if err != nil {
 		return s.failed(ctx, err, false)
 	}
@@ -37,7 +39,7 @@ func (s *Store) tryTransact(ctx context.Context, f func(tx pgx.Tx) error) error 
 			s.log.Debug("rolling back failed", "err", err)
 		}
 	}()
-	if err := f(tx); err != nil {
+	if err := f(within, tx); err != nil {
 		if isRefusal(err) {
 			return err
 		}
@@ -47,9 +49,9 @@ func (s *Store) tryTransact(ctx context.Context, f func(tx pgx.Tx) error) error 
 		return err
 	}
 	// From here on the outcome is waited for.
-	ctx, cancel := s.awaiting(ctx)
-	defer cancel()
-	return s.failed(ctx, tx.Commit(ctx), true)
+	waiting, done := s.awaiting(ctx)
+	defer done()
+	return s.failed(ctx, tx.Commit(waiting), true)
 }
 
 // awaiting gives a context for waiting for an outcome: that somebody has lost
@@ -91,7 +93,9 @@ func (s *Store) pipeline(ctx context.Context, b *pgx.Batch) error {
 		return err
 	}
 	for attempt := 0; ; attempt++ {
-		conn, err := s.pool.Acquire(ctx)
+		acquiring, cancel := s.within(ctx)
+		conn, err := s.pool.Acquire(acquiring)
+		cancel()
 		if err != nil {
 			return s.failed(ctx, err, false)
 		}
