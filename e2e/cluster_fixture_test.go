@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,10 +22,13 @@ import (
 // clusterAdmin signs in at the nodes of a cluster.
 const clusterAdmin = "e2e-cluster-admin-token"
 
-// cluster is nodes that share a PostgreSQL database and a NATS server. Each
-// reaches them by wires of its own, which can be cut.
+// cluster is nodes that share a PostgreSQL database and a NATS server, each a
+// host of a network.
 type cluster struct {
 	t        *testing.T
+	network  *network
+	store    *host // of PostgreSQL
+	bus      *host // of NATS
 	postgres *pgtest.Server
 	database string // its URL
 	nats     *natsserver.Server
@@ -39,19 +41,18 @@ type cluster struct {
 type clusterNode struct {
 	c       *cluster
 	name    string
-	address string
+	host    *host
+	address string // where it listens
 	config  string // file
 	env     []string
-	store   *wire
-	bus     *wire
 	*process
 }
 
 // newCluster starts n nodes. extra is added to the configuration of each.
-func newCluster(t *testing.T, n int, extra string) *cluster {
+func newCluster(t *testing.T, w *network, n int, extra string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, extra: extra}
-	c.postgres = pgtest.Launch(t)
+	c := &cluster{t: t, network: w, store: w.host("store"), bus: w.host("bus"), extra: extra}
+	c.postgres = pgtest.Launch(t, pgtest.Place{Address: c.store.address, In: c.store.in})
 	c.database = c.postgres.Database(t)
 	c.startNATS()
 	t.Cleanup(func() { c.nats.Shutdown() })
@@ -70,16 +71,20 @@ func (c *cluster) startNATS() {
 	if port == 0 {
 		port = natsserver.RANDOM_PORT
 	}
-	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	s, err := natsserver.NewServer(&natsserver.Options{Host: c.bus.address, Port: port, NoSigs: true, NoLog: true})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s.Start()
+	if err := c.bus.in(func() error { s.Start(); return nil }); err != nil {
+		c.t.Fatal(err)
+	}
 	if !s.ReadyForConnections(patience) {
 		c.t.Fatal("NATS does not start")
 	}
 	c.nats, c.natsPort = s, s.Addr().(*net.TCPAddr).Port
 }
+
+func (c *cluster) natsAddress() string { return fmt.Sprintf("%s:%d", c.bus.address, c.natsPort) }
 
 // stopNATS stops the server of messages, for good or until startNATS.
 func (c *cluster) stopNATS() {
@@ -90,12 +95,10 @@ func (c *cluster) stopNATS() {
 // add prepares a node.
 func (c *cluster) add(name string, env ...string) *clusterNode {
 	c.t.Helper()
-	n := &clusterNode{c: c, name: name, address: freeAddress(c.t), env: env}
-	n.store = newWire(c.t, hostOf(c.t, c.database))
-	n.bus = newWire(c.t, fmt.Sprintf("127.0.0.1:%d", c.natsPort))
+	h := c.network.host(name)
+	n := &clusterNode{c: c, name: name, host: h, address: h.freeAddress(), env: env}
 	n.config = filepath.Join(c.t.TempDir(), name+".yaml")
-	database := strings.Replace(c.database, hostOf(c.t, c.database), n.store.address(), 1)
-	text := fmt.Sprintf("listen: %s\nstore: %s\nnats: nats://%s\nnode: %s\nlease: 3s\nadmin_token: %s\n%s", n.address, database, n.bus.address(), name, clusterAdmin, c.extra)
+	text := fmt.Sprintf("listen: %s\nstore: %s\nnats: nats://%s\nnode: %s\nlease: 3s\nadmin_token: %s\n%s", n.address, c.database, c.natsAddress(), name, clusterAdmin, c.extra)
 	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
@@ -108,15 +111,21 @@ func (n *clusterNode) start() {
 	n.c.t.Helper()
 	cmd := exec.Command(binary, "serve", "--config", n.config)
 	cmd.Env = append(os.Environ(), n.env...)
-	n.process = launch(n.c.t, cmd)
+	if err := n.host.in(func() error { n.process = launch(n.c.t, cmd); return nil }); err != nil {
+		n.c.t.Fatal(err)
+	}
 	n.awaitReady()
 }
 
 func (n *clusterNode) url() string { return "http://" + n.address }
 
+// looking asks nodes how they are, by a new connection each time, for an old
+// one may have been cut.
+var looking = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // ready gives the answer of /readyz.
 func (n *clusterNode) ready() (ok bool, text string) {
-	resp, err := http.Get(n.url() + "/readyz")
+	resp, err := looking.Get(n.url() + "/readyz")
 	if err != nil {
 		return false, err.Error()
 	}
@@ -167,112 +176,4 @@ func hostOf(t *testing.T, url string) string {
 		t.Fatalf("no host in %s", url)
 	}
 	return host
-}
-
-// wire passes TCP connections on to a server until it is cut. What is sent
-// meanwhile is neither delivered nor refused, as on a network that loses
-// everything.
-type wire struct {
-	to string
-	l  net.Listener
-
-	mu    sync.Mutex
-	whole chan struct{} // closed while it is not cut
-	open  map[net.Conn]struct{}
-}
-
-func newWire(t *testing.T, to string) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{to: to, l: l, whole: make(chan struct{}), open: make(map[net.Conn]struct{})}
-	close(w.whole)
-	go w.run()
-	t.Cleanup(func() {
-		l.Close()
-		w.mend()
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for c := range w.open {
-			c.Close()
-		}
-	})
-	return w
-}
-
-func (w *wire) address() string { return w.l.Addr().String() }
-
-func (w *wire) run() {
-	for {
-		c, err := w.l.Accept()
-		if err != nil {
-			return
-		}
-		go w.pass(c)
-	}
-}
-
-func (w *wire) pass(c net.Conn) {
-	defer c.Close()
-	w.await()
-	s, err := net.Dial("tcp", w.to)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	w.mu.Lock()
-	w.open[c], w.open[s] = struct{}{}, struct{}{}
-	w.mu.Unlock()
-	done := make(chan struct{}, 2)
-	go func() { w.copy(s, c); done <- struct{}{} }()
-	go func() { w.copy(c, s); done <- struct{}{} }()
-	<-done
-	w.mu.Lock()
-	delete(w.open, c)
-	delete(w.open, s)
-	w.mu.Unlock()
-}
-
-func (w *wire) copy(to, from net.Conn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		w.await()
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-func (w *wire) await() {
-	w.mu.Lock()
-	whole := w.whole
-	w.mu.Unlock()
-	<-whole
-}
-
-// cut holds everything back from now on.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.whole = make(chan struct{})
-}
-
-// mend ends a cut. What was under way then arrives, unless its connection was
-// given up.
-func (w *wire) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.whole:
-	default:
-		close(w.whole)
-	}
 }

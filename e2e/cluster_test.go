@@ -19,8 +19,9 @@ import (
 	"github.com/ringback/ringback/protocol"
 )
 
-// clusterApp is the app of a cluster, whose callbacks go to a receiver.
-func clusterApp(receiver string) string {
+// clusterApp is the app of a cluster, whose callbacks go to a receiver in the
+// same network.
+func clusterApp(w *network, receiver string) string {
 	return fmt.Sprintf(`heartbeat_interval: 1s
 heartbeat_timeout: 5s
 absence_timeout: 4s
@@ -30,8 +31,16 @@ apps:
     login_policy: multi
     callbacks:
       - {url: %q, secret: e2e, events: [%s]}
-callbacks: {allow_networks: [127.0.0.0/8]}
-`, appID, secret, receiver, strings.Join(history.CallEvents(), ", "))
+callbacks: {allow_networks: [%s]}
+`, appID, secret, receiver, strings.Join(history.CallEvents(), ", "), w.cidr)
+}
+
+// recordCallbacks starts the receiver of callbacks, as a host of a network.
+func recordCallbacks(t *testing.T, w *network, log *history.Log, seed uint64) *load.Receiver {
+	t.Helper()
+	r := load.NewReceiver(w.host("receiver").listen(), log, "e2e", seed)
+	t.Cleanup(r.Close)
+	return r
 }
 
 func clusterLoad(c *cluster, log *history.Log, seed uint64, rate float64, d time.Duration, faults func(ctx context.Context) error) load.Config {
@@ -48,12 +57,9 @@ func clusterLoad(c *cluster, log *history.Log, seed uint64, rate float64, d time
 // TestClusterRingsAcross has two users on different nodes call each other.
 func TestClusterRingsAcross(t *testing.T) {
 	log := history.NewLog()
-	receiver, err := load.NewReceiver(log, "e2e", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(receiver.Close)
-	c := newCluster(t, 2, clusterApp(receiver.URL))
+	w := loopback(t)
+	receiver := recordCallbacks(t, w, log, 1)
+	c := newCluster(t, w, 2, clusterApp(w, receiver.URL))
 	rung := make(chan string, 1)
 	bob := dialNode(t, c.nodes[1], "bob", func(cl *client.Client, ev client.Event) {
 		if ev, ok := ev.(*client.Invited); ok {
@@ -99,12 +105,9 @@ func TestClusterRingsAcross(t *testing.T) {
 // its callbacks, and reports how late both are.
 func TestClusterTakesOver(t *testing.T) {
 	log := history.NewLog()
-	receiver, err := load.NewReceiver(log, "e2e", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(receiver.Close)
-	c := newCluster(t, 2, clusterApp(receiver.URL))
+	w := loopback(t)
+	receiver := recordCallbacks(t, w, log, 1)
+	c := newCluster(t, w, 2, clusterApp(w, receiver.URL))
 	rung, over := make(chan string, 1), make(chan string, 1)
 	dialNode(t, c.nodes[1], "bob", func(_ *client.Client, ev client.Event) {
 		switch ev := ev.(type) {
@@ -174,12 +177,9 @@ func dialNode(t *testing.T, n *clusterNode, user string, on func(*client.Client,
 func TestClusterFaults(t *testing.T) {
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
-	receiver, err := load.NewReceiver(log, "e2e", seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(receiver.Close)
-	c := newCluster(t, 0, clusterApp(receiver.URL))
+	w := newNetwork(t)
+	receiver := recordCallbacks(t, w, log, seed)
+	c := newCluster(t, w, 0, clusterApp(w, receiver.URL))
 	c.add("node-1")
 	c.add("node-2")
 	c.add("node-3", "RINGBACK_TEST_CLOCK_OFFSET=1h")
@@ -193,7 +193,7 @@ func TestClusterFaults(t *testing.T) {
 		}
 	}
 	const lease = 3 * time.Second
-	res, err := load.Run(t.Context(), clusterLoad(c, log, seed, 15, 60*time.Second, func(ctx context.Context) error {
+	res, err := load.Run(t.Context(), clusterLoad(c, log, seed, 15, 64*time.Second, func(ctx context.Context) error {
 		one, two, three := c.nodes[0], c.nodes[1], c.nodes[2]
 		pause(ctx, 3*time.Second)
 		load.Harm(log, "node-1 killed", func() {
@@ -228,17 +228,24 @@ func TestClusterFaults(t *testing.T) {
 		})
 		pause(ctx, 3*time.Second)
 		load.Harm(log, "node-3 cut off from PostgreSQL", func() {
-			three.store.cut()
+			three.host.cut(c.store)
 			pause(ctx, 3*lease)
-			three.store.mend()
+			three.host.mend(c.store)
 			three.awaitReady()
 		})
 		pause(ctx, 3*time.Second)
 		load.Harm(log, "node-1 cut off from NATS", func() {
-			one.bus.cut()
+			one.host.cut(c.bus)
 			pause(ctx, 5*time.Second)
-			one.bus.mend()
+			one.host.mend(c.bus)
 			one.awaitReady()
+		})
+		pause(ctx, 3*time.Second)
+		load.Harm(log, "node-2 cut off from everybody", func() {
+			two.host.isolate()
+			pause(ctx, lease+2*time.Second)
+			two.host.restore()
+			two.awaitReady()
 		})
 		return nil
 	}))
@@ -253,12 +260,9 @@ func TestClusterFaults(t *testing.T) {
 func TestClusterRollingRestart(t *testing.T) {
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
-	receiver, err := load.NewReceiver(log, "e2e", seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(receiver.Close)
-	c := newCluster(t, 2, clusterApp(receiver.URL))
+	w := loopback(t)
+	receiver := recordCallbacks(t, w, log, seed)
+	c := newCluster(t, w, 2, clusterApp(w, receiver.URL))
 	res, err := load.Run(t.Context(), clusterLoad(c, log, seed, 15, 15*time.Second, func(ctx context.Context) error {
 		for _, n := range c.nodes {
 			select {
@@ -281,7 +285,8 @@ func TestClusterRollingRestart(t *testing.T) {
 
 // TestClusterRefuses starts nodes that cannot take part, and reads why.
 func TestClusterRefuses(t *testing.T) {
-	c := newCluster(t, 1, clusterApp("http://127.0.0.1:1/"))
+	w := loopback(t)
+	c := newCluster(t, w, 1, clusterApp(w, "http://127.0.0.1:1/"))
 	first, err := os.ReadFile(c.nodes[0].config)
 	if err != nil {
 		t.Fatal(err)
@@ -292,8 +297,8 @@ func TestClusterRefuses(t *testing.T) {
 	}{
 		"same name":     {"listen: " + c.nodes[0].address, "listen: " + freeAddress(t), "another node is running under the name \"node-1\""},
 		"other lease":   {"lease: 3s", "lease: 4s\n", "all nodes need the same"},
-		"no database":   {c.nodes[0].store.address(), freeAddress(t), "PostgreSQL"},
-		"no NATS":       {c.nodes[0].bus.address(), freeAddress(t), "NATS"},
+		"no database":   {hostOf(t, c.database), freeAddress(t), "PostgreSQL"},
+		"no NATS":       {c.natsAddress(), freeAddress(t), "NATS"},
 		"no such table": {"/" + lastPart(c.database), "/nobody_made_this", "nobody_made_this"},
 	} {
 		t.Run(name, func(t *testing.T) {

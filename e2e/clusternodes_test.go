@@ -99,7 +99,7 @@ func (n *clusterNode) awaitMetrics(lines ...string) {
 // TestClusterNodes has operators see who is there, who holds what, and what is
 // wrong.
 func TestClusterNodes(t *testing.T) {
-	c := newCluster(t, 2, "")
+	c := newCluster(t, loopback(t), 2, "")
 	one, two := c.nodes[0], c.nodes[1]
 	one.awaitNodes("both", func(v *nodesView) bool {
 		return v.shares() == "node-1* 32, node-2 32" && v.Clustered && v.Unheld == 0 && v.Trouble == "" && v.Bus.State == "connected" &&
@@ -115,22 +115,61 @@ func TestClusterNodes(t *testing.T) {
 	one.awaitMetrics("ringback_bus_connected 0")
 	c.startNATS()
 	one.awaitNodes("NATS again", func(v *nodesView) bool { return v.Bus.State == "connected" })
+}
 
-	two.store.cut()
+// TestClusterNodeCutOff has operators see a node without PostgreSQL, by itself
+// and by the others.
+func TestClusterNodeCutOff(t *testing.T) {
+	c := newCluster(t, newNetwork(t), 2, "")
+	one, two := c.nodes[0], c.nodes[1]
+	one.awaitNodes("both", func(v *nodesView) bool { return v.shares() == "node-1* 32, node-2 32" })
+	// What is asked of PostgreSQL by connections that are open already.
+	calls := func() (status int, err error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, two.url()+"/admin/v1/calls", nil)
+		if err != nil {
+			return 0, err
+		}
+		req.Header.Set("Authorization", "Bearer "+clusterAdmin)
+		resp, err := (&http.Client{Timeout: patience}).Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+	if status, err := calls(); status != http.StatusOK {
+		t.Fatalf("calls of node-2: %d, %v", status, err)
+	}
+	two.host.cut(c.store)
+	const requests = 4
+	failed := make(chan error, requests)
+	for range requests {
+		go func() {
+			status, err := calls()
+			if err == nil && status < http.StatusInternalServerError {
+				err = fmt.Errorf("status %d", status)
+			}
+			failed <- err
+		}()
+	}
 	two.awaitNodes("no store", func(v *nodesView) bool {
 		return strings.Contains(v.Trouble, "lease") && v.Items[1].Self && v.Items[1].Partitions == 0 && v.Unheld == 32
 	})
 	two.awaitMetrics("ringback_partitions_held 0")
 	one.awaitNodes("one is gone", func(v *nodesView) bool { return v.shares() == "node-1* 64" && v.Unheld == 0 })
 	one.awaitMetrics("ringback_nodes 1", "ringback_partitions_held 64")
-	two.store.mend()
+	for range requests {
+		if err := <-failed; err != nil {
+			t.Errorf("a request of a node without PostgreSQL should be told that it failed: %v", err)
+		}
+	}
+	two.host.mend(c.store)
 	one.awaitNodes("it is back", func(v *nodesView) bool { return v.shares() == "node-1* 32, node-2 32" })
 }
 
 // TestClusterConsole has the overview show the nodes while there are several.
 func TestClusterConsole(t *testing.T) {
 	ctx := browserFor(t, 2*time.Minute)
-	c := newCluster(t, 2, "")
+	c := newCluster(t, loopback(t), 2, "")
 	o := &operator{t: t, ctx: ctx, address: c.nodes[0].address}
 	o.visit("")
 	o.fill("#token", clusterAdmin)

@@ -24,11 +24,7 @@ func TestHistory(t *testing.T) {
 	const admin = "e2e-history-admin-token"
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
-	receiver, err := load.NewReceiver(log, "e2e", seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(receiver.Close)
+	receiver := recordCallbacks(t, loopback(t), log, seed)
 	address := freeAddress(t)
 	config := filepath.Join(t.TempDir(), "ringback.yaml")
 	text := fmt.Sprintf(`

@@ -40,8 +40,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	// What killed processes leave behind goes with the directory. Others may
-	// pass through it, for PostgreSQL runs as another user.
-	if err := errors.Join(os.Chmod(dir, 0o711), os.Setenv("TMPDIR", dir)); err != nil {
+	// pass through it, for PostgreSQL runs as another user. And as for loopback,
+	// no proxy is asked for hosts of networks made here.
+	noProxy := strings.Trim(os.Getenv("NO_PROXY")+","+benchmarking, ",")
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Setenv("TMPDIR", dir), os.Setenv("NO_PROXY", noProxy)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -34,12 +34,8 @@ const (
 	slowFor = 300 * time.Millisecond // at most
 )
 
-// NewReceiver starts a receiver on a free port of this machine.
-func NewReceiver(log *history.Log, secret string, seed uint64) (*Receiver, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
+// NewReceiver starts a receiver, which closes the listener when it is closed.
+func NewReceiver(ln net.Listener, log *history.Log, secret string, seed uint64) *Receiver {
 	r := &Receiver{
 		URL: "http://" + ln.Addr().String() + "/callback", log: log,
 		verifier: callback.Verifier{Secrets: []string{secret}, Require: callback.RequireBoth},
@@ -51,7 +47,7 @@ func NewReceiver(log *history.Log, secret string, seed uint64) (*Receiver, error
 			log.Add(history.Record{Kind: history.Callback, Error: err.Error()}) // which is found
 		}
 	}()
-	return r, nil
+	return r
 }
 
 // Close ends the receiver.

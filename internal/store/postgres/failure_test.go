@@ -172,7 +172,7 @@ func TestNoAnswer(t *testing.T) {
 // TestServerRestarts kills the server and starts it again, several times,
 // while many commit: what was told is so.
 func TestServerRestarts(t *testing.T) {
-	server := pgtest.Launch(t)
+	server := pgtest.Launch(t, pgtest.Place{})
 	s := open(t, Options{URL: server.Database(t)})
 	const committers = 6
 	outcomes := make([][]error, committers)

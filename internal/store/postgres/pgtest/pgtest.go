@@ -64,7 +64,7 @@ func sharedServer(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = launch(programs)
+		shared.server, shared.err = launch(programs, Place{})
 	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -74,9 +74,9 @@ func sharedServer(t testing.TB) *Server {
 
 // Launch starts a server that the test has to itself, may stop and start
 // again, and that is gone when the test ends.
-func Launch(t testing.TB) *Server {
+func Launch(t testing.TB, at Place) *Server {
 	t.Helper()
-	s, err := launch(find(t))
+	s, err := launch(find(t), at)
 	if err != nil {
 		t.Fatal(err)
 	}

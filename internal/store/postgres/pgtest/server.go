@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,29 @@ import (
 // named "barred" is not let in.
 type Server struct {
 	programs string // directory of initdb and postgres
+	at       Place
 	dir      string
 	port     int
 	as       *syscall.Credential // nil: this process's user
 	process  *os.Process         // nil: it is stopped
 	exited   chan struct{}       // closed when the process has
+}
+
+// Place is where a server listens. The zero value is 127.0.0.1.
+type Place struct {
+	// Address is an IP address.
+	Address string
+	// In calls a function by a thread that has the address, as of a network
+	// namespace. This process reaches the address from everywhere. nil: all
+	// threads have it.
+	In func(f func() error) error
+}
+
+func (p Place) in(f func() error) error {
+	if p.In == nil {
+		return f()
+	}
+	return p.In(f)
 }
 
 // patience is how long a server may take to start or stop.
@@ -57,8 +76,9 @@ func find(t testing.TB) string {
 }
 
 // launch makes and starts a server.
-func launch(programs string) (s *Server, err error) {
-	s = &Server{programs: programs}
+func launch(programs string, at Place) (s *Server, err error) {
+	at.Address = cmp.Or(at.Address, "127.0.0.1")
+	s = &Server{programs: programs, at: at}
 	if s.dir, err = os.MkdirTemp("", "ringback-postgres-"); err != nil {
 		return nil, fmt.Errorf("make a directory for PostgreSQL: %w", err)
 	}
@@ -70,14 +90,15 @@ func launch(programs string) (s *Server, err error) {
 	if err := s.chooseUser(); err != nil {
 		return nil, err
 	}
-	if s.port, err = freePort(); err != nil {
+	if err := at.in(func() error { s.port, err = freePort(at.Address); return err }); err != nil {
 		return nil, err
 	}
 	init := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	if out, err := init.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	const access = "local all all trust\nhost all locked 127.0.0.1/32 scram-sha-256\nhost all barred 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 trust\n"
+	// Who may come at all is decided by the address.
+	const access = "local all all trust\nhost all locked all scram-sha-256\nhost all barred all reject\nhost all all all trust\n"
 	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(access), 0o600); err != nil {
 		return nil, err
 	}
@@ -108,8 +129,8 @@ func (s *Server) chooseUser() error {
 	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(address string) (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +144,7 @@ func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 // URL is the address of the server's first database. Without sslmode each
 // connection would be made twice, as this server has no TLS.
 func (s *Server) URL() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(s.at.Address, strconv.Itoa(s.port)))
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
@@ -142,7 +163,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
+	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", s.at.Address, "-p", strconv.Itoa(s.port),
 		"-c", "shared_buffers=64MB", "-c", "max_connections=300", "-c", "log_min_messages=fatal", "-c", "log_min_error_statement=panic")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // should the tests be killed
@@ -152,7 +173,7 @@ func (s *Server) Start() error {
 		runtime.LockOSThread() // the signal comes when the thread ends that started the process
 		defer runtime.UnlockOSThread()
 		defer close(s.exited)
-		err := cmd.Start()
+		err := s.at.in(cmd.Start)
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // how it ends is its own affair
