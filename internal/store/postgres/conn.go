@@ -17,12 +17,13 @@ import (
 // settings are those of every connection. All statements are short and find
 // their rows by an index, whatever the statistics of a growing table say, so
 // the plans are made once, and by index. Whoever holds a lock and is not heard
-// of any more loses it.
+// of any more loses it: keepalives find out while nothing is under way to him,
+// tcp_user_timeout while something is.
 const settings = `SET plan_cache_mode = force_generic_plan;
 	SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
 	SET default_transaction_isolation = 'read committed';
 	SET statement_timeout = '30s'; SET lock_timeout = '8s'; SET idle_in_transaction_session_timeout = '5s';
-	SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
+	SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 11000;
 	SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
 
 // connectTimeout bounds the making of a connection, unless the URL says

@@ -95,6 +95,20 @@ func TestOpenTogether(t *testing.T) {
 	wg.Wait()
 }
 
+// TestUnheard has the server's side of each connection end when nothing comes
+// back, whether or not it has sent something.
+func TestUnheard(t *testing.T) {
+	s := open(t, Options{})
+	for setting, want := range map[string]string{
+		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "11000",
+	} {
+		var got string // as the server has it from the system
+		if err := s.pool.QueryRow(t.Context(), "SHOW "+setting).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, %v; want %s", setting, got, err, want)
+		}
+	}
+}
+
 func TestTextOf(t *testing.T) {
 	for _, s := range []string{"", "plain", "\x00", "\x01", "\x00\x01\x01\x00", "a\x01\x02b", "\x01\x01", "ü\x00ü"} {
 		stored := textOf(s)
