@@ -2,9 +2,10 @@
 //
 // A test binary shares one server, which the first Database starts from the
 // installed programs, in a temporary directory and on a free port of
-// 127.0.0.1, and which Main stops. If RINGBACK_TEST_POSTGRES has the URL of a
+// 127.0.0.1, and which Main stops; RINGBACK_TEST_POSTGRES_BIN names the
+// directory of other programs. If RINGBACK_TEST_POSTGRES has the URL of a
 // database whose user may make others, that server is used instead. Without
-// either, tests are skipped, or fail if RINGBACK_TEST_REQUIRE names postgres.
+// any, tests are skipped, or fail if RINGBACK_TEST_REQUIRE names postgres.
 package pgtest
 
 import (
@@ -24,6 +25,10 @@ import (
 
 // External is the variable with the URL of a server to use.
 const External = "RINGBACK_TEST_POSTGRES"
+
+// Programs is the variable with the directory of the initdb and postgres to
+// use.
+const Programs = "RINGBACK_TEST_POSTGRES_BIN"
 
 // shared is the server of the test binary.
 var shared struct {

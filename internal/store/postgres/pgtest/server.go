@@ -53,9 +53,16 @@ func (p Place) in(f func() error) error {
 // patience is how long a server may take to start or stop.
 const patience = time.Minute
 
-// find gives the directory of the installed programs.
+// find gives the directory of the programs: the one that is asked for, or that
+// of the installed ones.
 func find(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv(Programs); dir != "" {
+		if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
+			t.Fatalf("%s: %v", Programs, err)
+		}
+		return dir
+	}
 	dirs, err := filepath.Glob("/usr/lib/postgresql/*/bin") // of Debian, which has the server's programs off the PATH
 	if err != nil {
 		t.Fatal(err)
@@ -76,9 +83,9 @@ func find(t testing.TB) string {
 }
 
 // launch makes and starts a server.
-func launch(programs string, at Place) (s *Server, err error) {
+func launch(programs string, at Place) (_ *Server, err error) {
 	at.Address = cmp.Or(at.Address, "127.0.0.1")
-	s = &Server{programs: programs, at: at}
+	s := &Server{programs: programs, at: at}
 	if s.dir, err = os.MkdirTemp("", "ringback-postgres-"); err != nil {
 		return nil, fmt.Errorf("make a directory for PostgreSQL: %w", err)
 	}
@@ -93,7 +100,7 @@ func launch(programs string, at Place) (s *Server, err error) {
 	if err := at.in(func() error { s.port, err = freePort(at.Address); return err }); err != nil {
 		return nil, err
 	}
-	init := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	init := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := init.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
