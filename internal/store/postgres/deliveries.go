@@ -29,7 +29,7 @@ const (
 	putAttempts = `UPDATE deliveries AS d SET attempts = n.number, failures = n.failures, due_ms = n.due_ms, started_ms = n.started_ms,
 			duration_ms = n.duration_ms, status = n.status, outcome = n.state, error = n.error, response = n.response,
 			header = n.header, request = n.request,
-			state = CASE WHEN n.state = 0 AND EXISTS (SELECT 1 FROM endpoints AS p WHERE p.id = n.endpoint_id AND p.removed) THEN 2 ELSE n.state END
+			state = CASE WHEN n.state = 0 AND (SELECT p.removed FROM endpoints AS p WHERE p.id = n.endpoint_id) THEN 2 ELSE n.state END
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::smallint[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[],
 			$10::integer[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[]) AS n (call_id, endpoint_id, sequence, number, state,
 			failures, due_ms, started_ms, duration_ms, status, error, response, header, request)

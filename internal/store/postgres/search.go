@@ -16,7 +16,7 @@ import (
 const (
 	listLogged = deliveryColumns + `, d.started_ms, d.duration_ms, d.status, d.outcome, d.error
 		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS n (event_id, endpoint_id, i)
-		JOIN deliveries AS d ON d.endpoint_id = n.endpoint_id AND d.event_id = n.event_id
+		JOIN deliveries AS d ON d.endpoint_id = n.endpoint_id AND d.event_id = n.event_id AND d.event_id > 0
 		JOIN events AS e ON e.id = d.event_id ORDER BY n.i`
 
 	listEndpointIDs = `SELECT id FROM endpoints WHERE ($1::bigint = 0 OR id = $1) AND ($2::bigint = 0 OR app_id = $2) ORDER BY id`
@@ -143,7 +143,7 @@ func listPlaces(r *scan.Range) string {
 	b.WriteString(either(r.Names, "e.name ", "''::text "))
 	b.WriteString("FROM deliveries AS d ")
 	b.WriteString(either(r.Names, "JOIN events AS e ON e.id = d.event_id ", ""))
-	b.WriteString("WHERE d.endpoint_id = $1 AND d.event_id >= $2 AND d.event_id < $3 ")
+	b.WriteString("WHERE d.endpoint_id = $1 AND d.event_id > 0 AND d.event_id >= $2 AND d.event_id < $3 ")
 	b.WriteString(either(r.Failed, "AND d.state = 2 ", ""))
 	b.WriteString(either(r.Oldest, "ORDER BY d.event_id LIMIT $4", "ORDER BY d.event_id DESC LIMIT $4"))
 	return b.String()

@@ -171,7 +171,7 @@ func (s *Server) Start() error {
 	}
 	defer log.Close()
 	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", s.at.Address, "-p", strconv.Itoa(s.port),
-		"-c", "shared_buffers=64MB", "-c", "max_connections=300", "-c", "log_min_messages=fatal", "-c", "log_min_error_statement=panic")
+		"-c", "shared_buffers=64MB", "-c", "password_encryption=scram-sha-256", "-c", "max_connections=300", "-c", "log_min_messages=fatal", "-c", "log_min_error_statement=panic")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // should the tests be killed
 	started := make(chan error)
