@@ -41,7 +41,7 @@ const (
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],
 			$8::text[], $9::text[], $10::bigint[]) AS n (id, app_id, version, commit_id, ended_ms, outcome, state, user_id, request_id, at_ms)
 		WHERE (n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
-			WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms > n.at_ms))
+			WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
 		AND n.id <> ALL (ARRAY(SELECT x.id FROM unnest($11::bigint[], $12::bigint[], $13::text[]) AS x (id, app_id, user_id)
 			WHERE (SELECT true FROM sessions AS s WHERE s.app_id = x.app_id AND s.user_id = x.user_id LIMIT 1) IS NULL))
 		ON CONFLICT (id) DO NOTHING RETURNING id`
@@ -50,21 +50,21 @@ const (
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],
 			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[])
 			AS n (id, app_id, version, commit_id, ended_ms, outcome, state, user_id, request_id, at_ms, prior, prior_commit)
-		WHERE c.id = n.id AND c.version = n.prior AND (n.prior_commit = 0 OR c.commit_id = n.prior_commit)
+		WHERE c.id = ANY (ARRAY[n.id]) AND c.version = n.prior AND (n.prior_commit = 0 OR c.commit_id = n.prior_commit)
 			AND (n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
-				WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms > n.at_ms))
+				WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
 		RETURNING c.id`
 
 	insertHistory = `INSERT INTO history (app_id, user_id, create_ms, call_id)
 		SELECT n.app_id, n.user_id, n.create_ms, n.call_id
 		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
-		JOIN calls AS c ON c.id = n.call_id AND c.written = ` + number + `
+		JOIN calls AS c ON c.id = ANY (ARRAY[n.call_id]) AND c.written = ` + number + `
 		ON CONFLICT DO NOTHING`
 	putRequests = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors)
 		SELECT n.app_id, n.user_id, n.request_id, n.call_id, n.expires_ms, n.errors
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[])
 			AS n (app_id, user_id, request_id, call_id, expires_ms, errors, owner_id)
-		JOIN calls AS c ON c.id = n.owner_id AND c.written = ` + number + `
+		JOIN calls AS c ON c.id = ANY (ARRAY[n.owner_id]) AND c.written = ` + number + `
 		ON CONFLICT (app_id, user_id, request_id) DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
 
 	// The lock of the head is held: whoever logs in later finds the calls of
@@ -90,13 +90,13 @@ const (
 		SELECT e.call_id, n.endpoint_id, CASE e.call_id WHEN 0 THEN e.id ELSE n.sequence END, e.id, e.at_ms, 0, 0,
 			CASE WHEN p.removed THEN 2 ELSE 0 END
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (back, endpoint_id, sequence)
-		JOIN events AS e ON e.id = ` + number + ` - n.back * 1024
+		JOIN events AS e ON e.id = ANY (ARRAY[` + number + ` - n.back * 1024])
 		LEFT JOIN endpoints AS p ON p.id = n.endpoint_id`
 
 	updateUsers = `UPDATE users AS u SET version = u.version + 1, written = ` + number + `, known = u.known OR n.login,
 			logged_in = u.logged_in OR n.login, name = CASE WHEN n.login AND n.name <> '' THEN n.name ELSE u.name END
 		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[]) AS n (app_id, user_id, prior, login, name)
-		WHERE u.app_id = n.app_id AND u.user_id = n.user_id AND (n.prior = 0 OR u.version = n.prior)
+		WHERE u.app_id = ANY (ARRAY[n.app_id]) AND u.user_id = n.user_id AND (n.prior = 0 OR u.version = n.prior)
 		RETURNING u.app_id, u.user_id`
 	// Somebody of whom nothing is known has version 1.
 	insertUsers = `INSERT INTO users (app_id, user_id, version, written, known, logged_in, name, avatar)
@@ -108,13 +108,13 @@ const (
 		SELECT n.app_id, n.user_id, n.session_id, n.platform, n.login_ms, n.offline_ms, n.node_id
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[])
 			AS n (app_id, user_id, session_id, platform, login_ms, offline_ms, node_id, owner_app, owner_user)
-		JOIN users AS u ON u.app_id = n.owner_app AND u.user_id = n.owner_user AND u.written = ` + number + `
+		JOIN users AS u ON u.app_id = ANY (ARRAY[n.owner_app]) AND u.user_id = n.owner_user AND u.written = ` + number + `
 		ON CONFLICT (app_id, user_id, session_id) DO UPDATE SET platform = excluded.platform, login_ms = excluded.login_ms,
 			offline_ms = excluded.offline_ms, node_id = excluded.node_id`
 	dropSessions = `DELETE FROM sessions AS s
 		USING unnest($1::bigint[], $2::text[], $3::text[]) AS n (app_id, user_id, session_id)
-		JOIN users AS u ON u.app_id = n.app_id AND u.user_id = n.user_id AND u.written = ` + number + `
-		WHERE s.app_id = n.app_id AND s.user_id = n.user_id AND s.session_id = n.session_id`
+		JOIN users AS u ON u.app_id = ANY (ARRAY[n.app_id]) AND u.user_id = n.user_id AND u.written = ` + number + `
+		WHERE s.app_id = ANY (ARRAY[n.app_id]) AND s.user_id = n.user_id AND s.session_id = n.session_id`
 )
 
 // epoch is where event IDs begin to count, in Unix microseconds.

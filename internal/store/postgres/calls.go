@@ -22,14 +22,14 @@ const (
 	// No call that lives is older than the oldest of all. IDs begin with the
 	// second of creation.
 	listLiveOf = `SELECT c.commit_id, c.state
-		FROM history AS h JOIN calls AS c ON c.id = h.call_id
+		FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id])
 		WHERE h.app_id = $1 AND h.user_id = $2 AND c.ended_ms IS NULL
 			AND h.create_ms >= ((SELECT min(id) FROM calls WHERE ended_ms IS NULL) >> 31) * 1000`
-	listHistory = `SELECT h.create_ms, c.state FROM history AS h JOIN calls AS c ON c.id = h.call_id
+	listHistory = `SELECT h.create_ms, c.state FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id])
 		WHERE h.app_id = $1 AND h.user_id = $2 AND h.create_ms <= $3
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $4`
 	findRequest = `SELECT call_id, expires_ms, errors FROM requests
-		WHERE app_id = $1 AND user_id = $2 AND request_id = $3 AND expires_ms > $4`
+		WHERE app_id = $1 AND user_id = $2 AND request_id = $3 AND expires_ms + 0 > $4`
 )
 
 // CommitCall writes transitions of one call.

@@ -17,7 +17,7 @@ const (
 	windowByID    = windowColumns + `0::bigint AS create_ms FROM calls AS c WHERE c.id >= $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`
 	windowLive    = windowColumns + `0::bigint AS create_ms FROM calls AS c
 		WHERE c.ended_ms IS NULL AND c.id >= $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`
-	windowHistory = windowColumns + `h.create_ms FROM history AS h JOIN calls AS c ON c.id = h.call_id
+	windowHistory = windowColumns + `h.create_ms FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id]) AND c.version > 0
 		WHERE h.app_id = $4 AND h.user_id = $5 AND h.create_ms >= $1 AND (h.create_ms, h.call_id) < ($2, $6)
 		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $3`
 

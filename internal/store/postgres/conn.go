@@ -19,6 +19,15 @@ import (
 // the plans are made once, and by index. Whoever holds a lock and is not heard
 // of any more loses it: keepalives find out while nothing is under way to him,
 // tcp_user_timeout while something is.
+//
+// While a table has no rows, reading all of an index costs the planner as much
+// as looking one row up, and the plan would stay when there are millions. So
+// the statements leave no such choice: what is joined is found by
+// "key = ANY (ARRAY[other.key])", which an index can answer only for one row
+// of the other at a time, or in a LATERAL part with an OFFSET; and a column
+// that is not to be found by, or sorted by, has "+ 0". Where the index alone
+// would do, a condition on another column keeps it from being read through.
+// TestPlans sees to all that.
 const settings = `SET plan_cache_mode = force_generic_plan;
 	SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
 	SET default_transaction_isolation = 'read committed';

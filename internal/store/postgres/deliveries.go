@@ -21,7 +21,7 @@ const (
 		d.error, d.response, d.header, d.request`
 	keepAttempts = `INSERT INTO attempts (` + attemptColumns + `) SELECT ` + latestAttempt + `
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::smallint[]) AS n (call_id, endpoint_id, sequence, number, state)
-		JOIN deliveries AS d ON d.call_id = n.call_id AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
+		JOIN deliveries AS d ON d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
 		WHERE d.attempts > 0 AND d.attempts < n.number AND (d.state = 0 OR n.state <> 0)
 		ON CONFLICT DO NOTHING`
 	// What others have recorded meanwhile is not undone. Without an endpoint
@@ -33,7 +33,7 @@ const (
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::smallint[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[],
 			$10::integer[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[]) AS n (call_id, endpoint_id, sequence, number, state,
 			failures, due_ms, started_ms, duration_ms, status, error, response, header, request)
-		WHERE d.call_id = n.call_id AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
+		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
 			AND d.attempts <= n.number AND (d.state = 0 OR n.state <> 0)`
 
 	listAttempts = `SELECT ` + latestAttempt + ` FROM deliveries AS d
@@ -48,20 +48,20 @@ const (
 		d.state, d.attempts, d.failures, d.due_ms, e.test `
 	// Whether a delivery is of a partition; see store.DeliveryKey.
 	ofPartition = `($1::bigint >> ((CASE d.call_id WHEN 0 THEN d.sequence >> 10 ELSE d.call_id END) & 63)::integer) & 1 = 1 `
-	listPending = deliveryColumns + `FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+	listPending = deliveryColumns + `FROM deliveries AS d JOIN events AS e ON e.id = ANY (ARRAY[d.event_id])
 		WHERE d.state = 0 AND d.endpoint_id = $2 AND d.due_ms <= $3 AND ` + ofPartition
 	// The sum keeps the planner from deliveries_due, which does not help here.
 	listStrict = listPending + `AND (d.call_id = 0 OR NOT EXISTS (SELECT 1 FROM deliveries AS p
-		WHERE p.call_id = d.call_id AND p.endpoint_id = d.endpoint_id AND p.sequence < d.sequence AND p.state + 0 = 0)) `
+		WHERE p.call_id = ANY (ARRAY[d.call_id]) AND p.endpoint_id = d.endpoint_id AND p.sequence < d.sequence AND p.state + 0 = 0)) `
 	pendingOrder = `ORDER BY d.due_ms, d.event_id LIMIT $4`
 
-	listOfCall = deliveryColumns + `FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+	listOfCall = deliveryColumns + `FROM deliveries AS d JOIN events AS e ON e.id = ANY (ARRAY[d.event_id])
 		WHERE d.call_id = $1 ORDER BY d.event_id, d.endpoint_id`
 
 	listBacklogs = `SELECT b.endpoint_id, b.pending, e.at_ms, b.due_ms
 		FROM (SELECT d.endpoint_id, count(*) AS pending, min(d.event_id) AS event_id, min(d.due_ms) AS due_ms
 			FROM deliveries AS d WHERE d.state = 0 AND ` + ofPartition + `GROUP BY d.endpoint_id) AS b
-		JOIN events AS e ON e.id = b.event_id ORDER BY b.endpoint_id`
+		JOIN events AS e ON e.id = ANY (ARRAY[b.event_id]) ORDER BY b.endpoint_id`
 )
 
 // RecordAttempts writes the results of attempts. Several of one delivery are

@@ -17,7 +17,7 @@ const (
 	listEvents = eventColumns + `FROM (SELECT * FROM events WHERE id > $1 ORDER BY id LIMIT $4) AS e
 		WHERE $2::bigint = 0 OR e.app_id = $2 ORDER BY e.id LIMIT $3`
 	lastLooked   = `SELECT coalesce(max(id), $1) FROM (SELECT id FROM events WHERE id > $1 ORDER BY id LIMIT $2) AS e`
-	listEventsOf = eventColumns + `FROM events AS e WHERE e.call_id = $1 AND e.call_id <> 0 ORDER BY e.id`
+	listEventsOf = eventColumns + `FROM events AS e WHERE e.call_id = $1 AND e.call_id <> 0 ORDER BY e.id + 0`
 	lastEvent    = `SELECT coalesce(max(id), 0) FROM events`
 )
 

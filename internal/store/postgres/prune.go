@@ -24,20 +24,20 @@ func (s *Store) Prune(ctx context.Context, before call.Instant, limit int) (int,
 const (
 	// The sums keep the planner from deliveries_due, which does not help here.
 	findOldCalls = `SELECT id, state FROM calls WHERE id > $1 AND id < $2 AND ended_ms < $3
-		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = calls.id AND d.state + 0 = 0)
+		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = ANY (ARRAY[calls.id]) AND d.state + 0 = 0)
 		ORDER BY id LIMIT $4`
 	deleteOldCalls = `DELETE FROM calls WHERE id = ANY($1::bigint[]) AND ended_ms < $2
-		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = calls.id AND d.state + 0 = 0) RETURNING id`
+		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = ANY (ARRAY[calls.id]) AND d.state + 0 = 0) RETURNING id`
 	deleteHistory = `DELETE FROM history AS h
 		USING unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
-		WHERE h.app_id = n.app_id AND h.user_id = n.user_id AND h.create_ms = n.create_ms AND h.call_id = n.call_id`
+		WHERE h.app_id = ANY (ARRAY[n.app_id]) AND h.user_id = n.user_id AND h.create_ms = n.create_ms AND h.call_id = n.call_id`
 
 	// Events of a call go after the call, those of no call when nothing is
 	// pending.
 	findOldEvents = `SELECT e.id, e.app_id, e.call_id, e.at_ms,
 			CASE e.call_id WHEN 0 THEN EXISTS (SELECT 1 FROM endpoints AS p JOIN deliveries AS d
 				ON d.call_id = 0 AND d.endpoint_id = p.id AND d.sequence = e.id WHERE p.app_id = e.app_id AND d.state + 0 = 0)
-			ELSE EXISTS (SELECT 1 FROM calls WHERE calls.id = e.call_id) END
+			ELSE (SELECT true FROM calls WHERE calls.id = e.call_id) IS NOT NULL END
 		FROM events AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2`
 	deleteEvents = `DELETE FROM events WHERE id = ANY($1::bigint[])`
 	ofOwn        = ` AS d USING unnest($1::bigint[], $2::bigint[]) AS n (id, app_id), endpoints AS p

@@ -16,16 +16,16 @@ import (
 const (
 	listLogged = deliveryColumns + `, d.started_ms, d.duration_ms, d.status, d.outcome, d.error
 		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS n (event_id, endpoint_id, i)
-		JOIN deliveries AS d ON d.endpoint_id = n.endpoint_id AND d.event_id = n.event_id AND d.event_id > 0
-		JOIN events AS e ON e.id = d.event_id ORDER BY n.i`
+		JOIN deliveries AS d ON d.endpoint_id + 0 = ANY (ARRAY[n.endpoint_id]) AND d.event_id = n.event_id
+		JOIN events AS e ON e.id = ANY (ARRAY[d.event_id]) ORDER BY n.i`
 
 	listEndpointIDs = `SELECT id FROM endpoints WHERE ($1::bigint = 0 OR id = $1) AND ($2::bigint = 0 OR app_id = $2) ORDER BY id`
 
 	listPendingPlaces = `SELECT d.event_id, d.endpoint_id, d.state, e.name
-		FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+		FROM deliveries AS d JOIN events AS e ON e.id = ANY (ARRAY[d.event_id])
 		WHERE d.endpoint_id = $1 AND d.state = 0 LIMIT $2`
 	listPlacesOfCall = `SELECT d.event_id, d.endpoint_id, d.state, e.name
-		FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+		FROM deliveries AS d JOIN events AS e ON e.id = ANY (ARRAY[d.event_id])
 		WHERE d.call_id = $1 AND ($2::bigint = 0 OR d.endpoint_id = $2) AND ($3::bigint = 0 OR e.app_id = $3)`
 )
 
@@ -142,9 +142,9 @@ func listPlaces(r *scan.Range) string {
 	b.WriteString(either(r.States, "d.state, ", "2, "))
 	b.WriteString(either(r.Names, "e.name ", "''::text "))
 	b.WriteString("FROM deliveries AS d ")
-	b.WriteString(either(r.Names, "JOIN events AS e ON e.id = d.event_id ", ""))
-	b.WriteString("WHERE d.endpoint_id = $1 AND d.event_id > 0 AND d.event_id >= $2 AND d.event_id < $3 ")
-	b.WriteString(either(r.Failed, "AND d.state = 2 ", ""))
+	b.WriteString(either(r.Names, "JOIN events AS e ON e.id = ANY (ARRAY[d.event_id]) ", ""))
+	b.WriteString(either(r.Failed, "WHERE d.state = 2 AND d.endpoint_id = $1 ", "WHERE d.endpoint_id + 0 = $1 "))
+	b.WriteString("AND d.event_id >= $2 AND d.event_id < $3 ")
 	b.WriteString(either(r.Oldest, "ORDER BY d.event_id LIMIT $4", "ORDER BY d.event_id DESC LIMIT $4"))
 	return b.String()
 }

@@ -22,7 +22,7 @@ const (
 	userColumns = `SELECT u.user_id, u.name, u.avatar, u.logged_in,
 		(SELECT count(*) FROM sessions AS s WHERE s.app_id = u.app_id AND s.user_id = u.user_id) `
 	findUsers = userColumns + `FROM unnest($2::text[]) WITH ORDINALITY AS n (user_id, i)
-		JOIN users AS u ON u.app_id = $1 AND u.user_id = n.user_id WHERE u.known ORDER BY n.i`
+		CROSS JOIN LATERAL (SELECT * FROM users WHERE app_id = $1 AND user_id = n.user_id AND known OFFSET 0) AS u ORDER BY n.i`
 	listUsers = userColumns + `FROM users AS u WHERE u.app_id = $1 AND u.user_id >= $2 AND u.known ORDER BY u.user_id LIMIT $3`
 
 	sessionColumns  = `SELECT s.app_id, s.user_id, s.session_id, s.platform, s.login_ms, s.offline_ms, s.node_id `

@@ -15,7 +15,7 @@ const (
 	noSync       = `SELECT set_config('synchronous_commit', 'off', true)`
 	appendTraces = `INSERT INTO traces (call_id, data)
 		SELECT n.call_id, n.data FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS n (call_id, data, i)
-		JOIN calls AS c ON c.id = n.call_id ORDER BY n.i`
+		JOIN calls AS c ON c.id = ANY (ARRAY[n.call_id]) AND c.version > 0 ORDER BY n.i`
 	listTraces = `SELECT data FROM traces WHERE call_id = $1 ORDER BY id`
 )
 

@@ -67,9 +67,9 @@ CREATE TABLE deliveries (
 	PRIMARY KEY (call_id, endpoint_id, sequence)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_ms, event_id) WHERE state = 0;
--- The condition is always true. It keeps the planner from this index where the
--- primary key is meant: while the table is empty, both seem equally good.
-CREATE INDEX deliveries_event ON deliveries (endpoint_id, event_id) WHERE event_id > 0;
+-- The sum keeps the planner from this index where the primary key is meant:
+-- while the table is empty, both seem equally good.
+CREATE INDEX deliveries_event ON deliveries ((endpoint_id + 0), event_id);
 CREATE INDEX deliveries_failed ON deliveries (endpoint_id, event_id) WHERE state = 2;
 
 -- Attempts before the latest.
