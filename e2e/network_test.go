@@ -48,7 +48,6 @@ type host struct {
 	w         *network
 	address   string
 	namespace string // empty: that of this process
-	device    string // of the router, to this host
 }
 
 // loopback gives the network of tests that cut nothing.
@@ -97,7 +96,7 @@ func (w *network) make(number int) (err error) {
 	}()
 	if err := ip("",
 		"netns add "+w.router,
-		// The name of this link is what one network can have only.
+		// Only one network can have a link of this name.
 		fmt.Sprintf("link add %s type veth peer name outside netns %s", w.link, w.router),
 	); err != nil {
 		w.link = "" // it is another's
@@ -129,14 +128,15 @@ func (w *network) host(name string) *host {
 	}
 	w.last++
 	subnet, _ := strings.CutSuffix(w.cidr, "0/24")
-	h := &host{w: w, address: fmt.Sprintf("%s%d", subnet, w.last), namespace: w.prefix + name, device: fmt.Sprintf("host%d", w.last)}
+	h := &host{w: w, address: fmt.Sprintf("%s%d", subnet, w.last), namespace: w.prefix + name}
+	device := fmt.Sprintf("host%d", w.last) // of the router
 	if err := errors.Join(
 		ip("",
 			"netns add "+h.namespace,
-			fmt.Sprintf("link add %s netns %s type veth peer name uplink netns %s", h.device, w.router, h.namespace)),
+			fmt.Sprintf("link add %s netns %s type veth peer name uplink netns %s", device, w.router, h.namespace)),
 		ip(w.router,
-			fmt.Sprintf("link set %s up", h.device),
-			fmt.Sprintf("route add %s/32 dev %s", h.address, h.device)),
+			fmt.Sprintf("link set %s up", device),
+			fmt.Sprintf("route add %s/32 dev %s", h.address, device)),
 		ip(h.namespace,
 			"link set lo up",
 			fmt.Sprintf("addr add %s/32 dev uplink", h.address),
