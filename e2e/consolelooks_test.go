@@ -88,7 +88,8 @@ func (o *operator) check(what, axe string) {
 	}
 }
 
-// inert reports harm that hostile texts did, and a page that is too wide.
+// inert reports harm that hostile texts did, and a page or navigation that is
+// too wide.
 func (o *operator) inert(what string) {
 	o.t.Helper()
 	if harm := o.eval(`typeof hacked + document.querySelectorAll("main script, main [onerror], main [onmouseover], main img[src=x]").length`); harm != "undefined0" {
@@ -97,6 +98,9 @@ func (o *operator) inert(what string) {
 	if wide := o.eval(`document.documentElement.scrollWidth > innerWidth`); wide != "false" {
 		widest := o.eval(`[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 120)).slice(0, 3).join("\n")`)
 		o.t.Errorf("%s is wider than the window:\n%s", what, widest)
+	}
+	if hidden := o.eval(`[...document.querySelectorAll(".side, .segments")].some((e) => e.scrollWidth > e.clientWidth)`); hidden != "false" {
+		o.t.Errorf("%s: a part of the navigation is out of sight", what)
 	}
 }
 

@@ -40,11 +40,16 @@ type mark struct {
 	Title string
 }
 
-// tick is a time on the axis.
+// tick is a time on the axis. The text of the last one ends where the picture
+// does, if it might reach beyond.
 type tick struct {
 	X    float64
 	Text string
+	Last bool
 }
+
+// textRoom is how far the text of a tick may reach to either side.
+const textRoom = 75
 
 // scale maps times to places.
 type scale struct {
@@ -168,7 +173,7 @@ func ticks(s scale, zero int64) []tick {
 		if at > zero {
 			text = "+" + took(zero, at)
 		}
-		list = append(list, tick{s.x(at), text})
+		list = append(list, tick{s.x(at), text, s.x(at) > pictureWidth-textRoom})
 	}
 	return list
 }
