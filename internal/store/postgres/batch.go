@@ -55,8 +55,9 @@ const (
 				WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
 		RETURNING c.id`
 
-	insertHistory = `INSERT INTO history (app_id, user_id, create_ms, call_id)
-		SELECT n.app_id, n.user_id, n.create_ms, n.call_id
+	insertHistory = `WITH d AS (INSERT INTO history_days SELECT DISTINCT n.ms / 86400000 FROM unnest($3::bigint[]) AS n (ms) ON CONFLICT DO NOTHING)
+		INSERT INTO history (day, app_id, user_id, create_ms, call_id)
+		SELECT n.create_ms / 86400000, n.app_id, n.user_id, n.create_ms, n.call_id
 		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
 		JOIN calls AS c ON c.id = ANY (ARRAY[n.call_id]) AND c.written = ` + number + `
 		ON CONFLICT DO NOTHING`

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -18,10 +17,6 @@ import (
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres/pgtest"
 )
-
-// historyVariable says how many calls that ended the benchmarks of commits
-// find in the database, each with two events and two deliveries; none without.
-const historyVariable = "RINGBACK_BENCH_HISTORY"
 
 const fields = `{"call_id":"3677361664524353123","user_ids":["bob"],"create_time":1700000000,` +
 	`"payload":"{\"type\":\"video\",\"room\":\"abcdef\"}","caller":"alice","timeout":90}`
@@ -92,7 +87,6 @@ func cpu(b *testing.B, stores []*Store) (own, server int64) {
 func BenchmarkCommit(b *testing.B) {
 	url := pgtest.Database(b)
 	open(b, Options{URL: url})
-	fill(b, url)
 	for _, nodes := range []int{1, 2} {
 		for _, committers := range []int{1, 16, 256} {
 			b.Run(fmt.Sprintf("nodes=%d/committers=%d", nodes, committers), func(b *testing.B) {
@@ -126,38 +120,6 @@ func BenchmarkCommit(b *testing.B) {
 				b.ReportMetric(float64(server2-server)/1e3/float64(b.N), "server-µs/op")
 				b.ReportMetric(float64(b.N)/float64(max(1, batches.Load())), "ops/batch")
 			})
-		}
-	}
-}
-
-// fill makes the history that historyVariable asks for.
-func fill(b *testing.B, url string) {
-	b.Helper()
-	n, err := strconv.Atoi(os.Getenv(historyVariable))
-	if err != nil {
-		return
-	}
-	c := call.Evolve(transition(nil, 0, 1).Call, call.CallAccepted{Actor: call.Actor{User: "bob"}, At: call.At(time.Now())})
-	state := store.EncodeCall(&store.CallRecord{Call: c, Sequences: map[store.EndpointID]int{1: 2}})
-	conn, err := pgx.Connect(context.Background(), url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	// The calls of the last hundred days; those of a day are in random order.
-	id := `((1750000000 + g / 1000) << 31) + (g::bigint * 2654435761) % 2147483648`
-	for _, sql := range []string{
-		`CREATE TEMP TABLE g AS SELECT g FROM generate_series(1, ` + strconv.Itoa(n) + `) AS g`,
-		`INSERT INTO calls SELECT ` + id + `, 1, 2, g, 0, 1750000000000, 'accepted', '` + fmt.Sprintf(`\x%x`, state) + `' FROM g`,
-		`INSERT INTO history SELECT 1, 'user' || (g::bigint * k * 2654435761) % 100000, 1750000000000 + g, ` + id + ` FROM g, generate_series(1, 2) AS k ON CONFLICT DO NOTHING`,
-		`INSERT INTO events SELECT (g * 2 + k)::bigint * 1024, 1, ` + id + `, 0, k, false, 'call_create', 'alice', 's', '` + fmt.Sprintf(`\x%x`, fields) + `' FROM g, generate_series(0, 1) AS k`,
-		`INSERT INTO deliveries SELECT ` + id + `, 1, k + 1, (g * 2 + k)::bigint * 1024, 0, 1, 0, 1, 1, 200, 0, 3, '', '{"code":0}', '', '' FROM g, generate_series(0, 1) AS k`,
-		`DROP TABLE g`,
-		`VACUUM ANALYZE`,
-		`CHECKPOINT`,
-	} {
-		if _, err := conn.Exec(context.Background(), sql); err != nil {
-			b.Fatalf("%.60s: %v", sql, err)
 		}
 	}
 }

@@ -22,12 +22,19 @@ const (
 	// No call that lives is older than the oldest of all. IDs begin with the
 	// second of creation.
 	listLiveOf = `SELECT c.commit_id, c.state
-		FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id])
-		WHERE h.app_id = $1 AND h.user_id = $2 AND c.ended_ms IS NULL
-			AND h.create_ms >= ((SELECT min(id) FROM calls WHERE ended_ms IS NULL) >> 31) * 1000`
-	listHistory = `SELECT h.create_ms, c.state FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id])
-		WHERE h.app_id = $1 AND h.user_id = $2 AND h.create_ms <= $3
-		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $4`
+		FROM (SELECT (min(id) >> 31) * 1000 AS ms FROM calls WHERE ended_ms IS NULL) AS oldest
+		JOIN history_days AS d ON d.day >= oldest.ms / 86400000
+		CROSS JOIN LATERAL (SELECT call_id FROM history WHERE day = d.day AND app_id = $1 AND user_id = $2 AND create_ms >= oldest.ms OFFSET 0) AS h
+		JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id]) WHERE c.ended_ms IS NULL`
+	// A user's history is looked up day by day, as far as it takes. The planner
+	// cannot change the order of joins with what is lateral and has a limit,
+	// so the rows come in the order of the days.
+	listHistory = `SELECT h.create_ms, c.state
+		FROM (SELECT day FROM history_days WHERE day <= $3 / 86400000::bigint ORDER BY day DESC) AS d
+		CROSS JOIN LATERAL (SELECT create_ms, call_id FROM history WHERE day = d.day AND app_id = $1 AND user_id = $2 AND create_ms <= $3
+			ORDER BY create_ms DESC, call_id DESC LIMIT $4) AS h
+		CROSS JOIN LATERAL (SELECT state FROM calls WHERE id = h.call_id LIMIT 1) AS c
+		LIMIT $4`
 	findRequest = `SELECT call_id, expires_ms, errors FROM requests
 		WHERE app_id = $1 AND user_id = $2 AND request_id = $3 AND expires_ms + 0 > $4`
 )

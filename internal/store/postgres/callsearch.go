@@ -17,9 +17,13 @@ const (
 	windowByID    = windowColumns + `0::bigint AS create_ms FROM calls AS c WHERE c.id >= $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`
 	windowLive    = windowColumns + `0::bigint AS create_ms FROM calls AS c
 		WHERE c.ended_ms IS NULL AND c.id >= $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`
-	windowHistory = windowColumns + `h.create_ms FROM history AS h JOIN calls AS c ON c.id = ANY (ARRAY[h.call_id]) AND c.version > 0
-		WHERE h.app_id = $4 AND h.user_id = $5 AND h.create_ms >= $1 AND (h.create_ms, h.call_id) < ($2, $6)
-		ORDER BY h.create_ms DESC, h.call_id DESC LIMIT $3`
+	// See listHistory.
+	windowHistory = windowColumns + `h.create_ms
+		FROM (SELECT day FROM history_days WHERE day >= $1 / 86400000::bigint AND day <= $2 / 86400000::bigint ORDER BY day DESC) AS d
+		CROSS JOIN LATERAL (SELECT create_ms, call_id FROM history WHERE day = d.day AND app_id = $4 AND user_id = $5
+			AND create_ms >= $1 AND (create_ms, call_id) < ($2, $6) ORDER BY create_ms DESC, call_id DESC LIMIT $3) AS h
+		CROSS JOIN LATERAL (SELECT id, app_id, ended_ms, outcome, state FROM calls WHERE id = h.call_id LIMIT 1) AS c
+		LIMIT $3`
 
 	// The rows stay in the order of the window.
 	candidatesByID = `SELECT n, create_ms, id, state FROM (SELECT row_number() OVER () AS n, * FROM (%s) AS w) AS c

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -9,12 +10,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/scan"
 )
 
 // TestPlans says that no statement which comes often looks at more than it
 // finds, as the plans are when the tables are still empty, and so stay: nothing
-// is known of them yet, or that they have no rows.
+// is known of them yet, or that they have no rows, or few.
 func TestPlans(t *testing.T) {
 	s := open(t, Options{})
 	conn, err := pgx.ConnectConfig(t.Context(), s.config)
@@ -27,6 +30,20 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("empty tables", func(t *testing.T) { checkPlans(t, conn) })
+	for i := range 60 { // autovacuum looks again at fifty new rows at the earliest
+		made := transition(nil, 0, int64(i))
+		user := call.UserID(fmt.Sprint(i))
+		err := errors.Join(s.CommitCall(t.Context(), made), s.CommitSessions(t.Context(), &store.SessionCommit{
+			App: 1, User: user, Put: []store.Session{{App: 1, User: user, ID: "s", OfflineAt: call.Instant(i % 2)}}, Login: true,
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), "VACUUM ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("few rows", func(t *testing.T) { checkPlans(t, conn) })
 }
 
 func checkPlans(t *testing.T, conn *pgx.Conn) {
@@ -46,8 +63,8 @@ func checkPlans(t *testing.T, conn *pgx.Conn) {
 		findCall:        {"calls_pkey"},
 		listLive:        {"calls_live"},
 		listHeads:       {"calls_live"},
-		listLiveOf:      {"calls_live", "history_pkey"},
-		listHistory:     {"history_pkey", "calls_pkey"},
+		listLiveOf:      {"calls_live", "history_days_pkey", "history_pkey"},
+		listHistory:     {"history_days_pkey", "history_pkey", "calls_pkey"},
 		findRequest:     {"requests_pkey"},
 		listEvents:      {"events_pkey"},
 		lastLooked:      {"events_pkey"},
@@ -75,6 +92,8 @@ func checkPlans(t *testing.T, conn *pgx.Conn) {
 		findOldCalls:    {"calls_pkey", "deliveries_pkey"},
 		deleteOldCalls:  {"calls_pkey", "deliveries_pkey"},
 		deleteHistory:   {"history_pkey"},
+		findOldDays:     {"history_days_pkey", "history_pkey"},
+		deleteOldDays:   {"history_days_pkey", "history_pkey"},
 		findOldEvents:   {"events_pkey", "calls_pkey", "deliveries_pkey"},
 
 		listPending + pendingOrder:            {"deliveries_due", "events_pkey"},
@@ -82,7 +101,7 @@ func checkPlans(t *testing.T, conn *pgx.Conn) {
 		listPlaces(&scan.Range{Failed: true}): {"deliveries_failed"},
 		fmt.Sprintf(windowEnd, windowByID):    {"calls_pkey"},
 		fmt.Sprintf(windowEnd, windowLive):    {"calls_live"},
-		fmt.Sprintf(windowEnd, windowHistory): {"history_pkey", "calls_pkey"},
+		fmt.Sprintf(windowEnd, windowHistory): {"history_days_pkey", "history_pkey", "calls_pkey"},
 
 		listPlaces(&scan.Range{States: true, Names: true, Oldest: true}): {"deliveries_event", "events_pkey"},
 	} {
@@ -92,23 +111,29 @@ func checkPlans(t *testing.T, conn *pgx.Conn) {
 				t.Errorf("the index %s is not used:\n%s\n%s", index, sql, plan)
 			}
 		}
+		if strings.Contains(plan, "using history_pkey") && !byDay.MatchString(plan) {
+			t.Errorf("all days are looked at:\n%s\n%s", sql, plan)
+		}
 		for _, scan := range wideScans(plan) {
-			if slices.Contains([]string{listBacklogs, listLost, lastEvent, listLiveOf}, sql) {
+			if slices.Contains([]string{listBacklogs, listLost, lastEvent, listLiveOf, findOldDays, deleteOldDays}, sql) {
 				continue // they read all that is due, or lost, or take the first
 			}
 			t.Errorf("too much of an index is looked at: %s\n%s\n%s", scan, sql, plan)
 		}
-		if scan := regexp.MustCompile(`Seq Scan on (calls|history|events|deliveries|attempts|users|sessions|requests|nonces|traces|endpoints)\b.*`).FindString(plan); scan != "" {
+		if scan := regexp.MustCompile(`Seq Scan on (calls|history|history_days|events|deliveries|attempts|users|sessions|requests|nonces|traces|endpoints)\b.*`).FindString(plan); scan != "" {
 			t.Errorf("%s:\n%s\n%s", scan, sql, plan)
 		}
 	}
-	for _, sql := range []string{listPending + pendingOrder, listLive, listHistory, listEvents, listOpen, listOffline, fmt.Sprintf(candidatesByID, windowByID, 4, 5, 6, 7, 8)} {
+	for _, sql := range []string{listPending + pendingOrder, listLive, listHistory, windowHistory, listEvents, listOpen, listOffline, fmt.Sprintf(candidatesByID, windowByID, 4, 5, 6, 7, 8)} {
 		// An incremental sort has few rows to sort that were equal.
-		if plan := planOf(t, conn, sql); regexp.MustCompile(`(?m)^[ >-]*Sort\b`).MatchString(plan) {
+		if plan := planOf(t, conn, sql); regexp.MustCompile(`(?m)^[ >-]*Sort +\(`).MatchString(plan) {
 			t.Errorf("all is sorted:\n%s\n%s", sql, plan)
 		}
 	}
 }
+
+// byDay is a look into the history of some days.
+var byDay = regexp.MustCompile(`Index Cond: \(+day = `)
 
 // wideScans gives the scans of an index that have no condition, or where the
 // index begins with an app, only that.

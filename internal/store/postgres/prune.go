@@ -18,7 +18,23 @@ func (s *Store) Prune(ctx context.Context, before call.Instant, limit int) (int,
 	if err := s.check(ctx); err != nil {
 		return 0, err
 	}
-	return s.pruner.Prune(ctx, before, limit)
+	n, err := s.pruner.Prune(ctx, before, limit)
+	if err == nil && n < limit {
+		err = s.pruneDays(ctx, before)
+	}
+	return n, err
+}
+
+// pruneDays deletes days of which the history has nothing any more.
+func (s *Store) pruneDays(ctx context.Context, before call.Instant) error {
+	days, err := read(ctx, s, pgx.RowTo[int64], findOldDays, int64(before))
+	if err != nil || len(days) == 0 {
+		return err
+	}
+	b := new(pgx.Batch)
+	b.Queue(takeHead, s.lock) // nobody adds to them now
+	b.Queue(deleteOldDays, days)
+	return s.pipeline(ctx, b)
 }
 
 const (
@@ -30,7 +46,13 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = ANY (ARRAY[calls.id]) AND d.state + 0 = 0) RETURNING id`
 	deleteHistory = `DELETE FROM history AS h
 		USING unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
-		WHERE h.app_id = ANY (ARRAY[n.app_id]) AND h.user_id = n.user_id AND h.create_ms = n.create_ms AND h.call_id = n.call_id`
+		WHERE h.day = ANY (ARRAY[n.create_ms / 86400000]) AND h.app_id = n.app_id AND h.user_id = n.user_id AND h.create_ms = n.create_ms
+			AND h.call_id = n.call_id`
+	// Of days that can hardly get anything any more.
+	findOldDays = `SELECT d.day FROM history_days AS d WHERE d.day < $1 / 86400000::bigint
+		AND ` + emptyDay
+	emptyDay      = `(SELECT h.day FROM history AS h WHERE h.day = d.day LIMIT 1) IS NULL`
+	deleteOldDays = `DELETE FROM history_days AS d WHERE d.day = ANY($1::bigint[]) AND ` + emptyDay
 
 	// Events of a call go after the call, those of no call when nothing is
 	// pending.

@@ -87,6 +87,58 @@ func historyPages(f *fixture) {
 	}
 }
 
+// historyOfDays has calls of many days, of which some are pruned and made
+// again.
+func historyOfDays(f *fixture) {
+	const day = call.Instant(24 * 60 * 60 * 1000)
+	var all []*call.Call
+	add := func(at call.Instant) *call.Call {
+		c := f.ring(at, "alice", "bob")
+		f.create(c)
+		all = append(all, c)
+		slices.SortFunc(all, older)
+		return c
+	}
+	for _, n := range []call.Instant{9, 0, 30, 2, 9, 1, 2} {
+		midnight := (now/day + n) * day
+		add(midnight)
+		add(midnight - 1)
+		add(midnight + 3*n)
+	}
+	check := func() {
+		f.Helper()
+		for _, limit := range []int{1, 2, 5, 100} {
+			f.equal("history", f.pages("alice", limit), idsOf(all))
+		}
+		live, err := f.LiveCallsOf(f.ctx(), app, "bob")
+		f.ok(err)
+		f.equal("live calls", len(live), len(all))
+	}
+	check()
+	for _, r := range [][2]call.Instant{{0, 2}, {1, 9}, {9, 9}, {3, 8}, {30, 31}} {
+		from, until := (now/day+r[0])*day, (now/day+r[1])*day+1
+		page, err := f.SearchCalls(f.ctx(), store.CallQuery{App: app, User: "bob", From: from, Until: until, Limit: 100})
+		f.ok(err)
+		var want []call.ID
+		for _, c := range all {
+			if c.CreatedAt >= from && c.CreatedAt < until {
+				want = append(want, c.ID)
+			}
+		}
+		f.equal("calls of some days", idsOf(page.Calls), want)
+	}
+	first := all[len(all)-3:] // of the first day and the midnight before
+	all = all[:len(all)-3]
+	for _, c := range first {
+		f.end(c, c.CreatedAt+5)
+	}
+	f.pruneAll(now+20*day, 100)
+	check()
+	add(now - 5)
+	add(now - day)
+	check()
+}
+
 // historyUnderWrites turns pages while newer calls come.
 func historyUnderWrites(f *fixture) {
 	var old []*call.Call

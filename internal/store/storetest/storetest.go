@@ -39,6 +39,7 @@ func Run(t *testing.T, open Opener) {
 		{"LiveOfUser", liveOfUser},
 		{"HistoryOrder", historyOrder},
 		{"HistoryPages", historyPages},
+		{"HistoryOfDays", historyOfDays},
 		{"HistoryUnderWrites", historyUnderWrites},
 		{"Users", users},
 		{"UsersRegister", usersRegister},

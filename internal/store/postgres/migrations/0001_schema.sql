@@ -20,14 +20,22 @@ CREATE TABLE calls (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX calls_live ON calls (id) WHERE ended_ms IS NULL;
 
--- Which calls a user is or was part of.
+-- Which calls a user is or was part of. The day comes first, so that new rows
+-- go to a part of the index that is as large as a day, and old ones come out
+-- of one part, however long calls are kept.
 CREATE TABLE history (
+	day       bigint NOT NULL, -- create_ms / 86400000
 	app_id    bigint NOT NULL,
 	user_id   text   COLLATE "C" NOT NULL,
 	create_ms bigint NOT NULL,
 	call_id   bigint NOT NULL,
-	PRIMARY KEY (app_id, user_id, create_ms, call_id)
+	PRIMARY KEY (day, app_id, user_id, create_ms, call_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
+-- The days that history has, and perhaps some that it has no more.
+CREATE TABLE history_days (
+	day bigint PRIMARY KEY
+);
 
 -- IDs grow with time, so that what is old is at the beginning.
 CREATE TABLE events (
