@@ -95,8 +95,10 @@ func (w *writer) deleteCall(c *call.Call, before call.Instant) (bool, error) {
 			return false, err
 		}
 	}
-	for _, table := range []string{"deliveries", "attempts", "traces"} {
-		if err := w.conn.on("DELETE FROM " + table + " WHERE call_id = ?1").int(int64(c.ID)).run(); err != nil {
+	for _, sql := range [...]string{
+		"DELETE FROM deliveries WHERE call_id = ?1", "DELETE FROM attempts WHERE call_id = ?1", "DELETE FROM traces WHERE call_id = ?1",
+	} {
+		if err := w.conn.on(sql).int(int64(c.ID)).run(); err != nil {
 			return false, err
 		}
 	}

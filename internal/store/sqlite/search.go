@@ -113,29 +113,38 @@ func (p places) Endpoints(_ context.Context, only store.EndpointID, app uint32) 
 
 // OfCall implements scan.Places.
 func (p places) OfCall(_ context.Context, q *store.DeliveryQuery, each func(scan.Delivery)) error {
-	return eachPlace(p.on(listPlacesOfCall).int(int64(q.Call)).int(int64(q.Endpoint)).int(int64(q.App)), true, true, each)
+	return eachPlace(p.on(listPlacesOfCall).int(int64(q.Call)).int(int64(q.Endpoint)).int(int64(q.App)), nil, each)
 }
 
 // Pending implements scan.Places.
 func (p places) Pending(_ context.Context, endpoint store.EndpointID, limit int, each func(scan.Delivery)) error {
-	return eachPlace(p.on(listPendingPlaces).int(int64(endpoint)).int(int64(limit)), true, true, each)
+	return eachPlace(p.on(listPendingPlaces).int(int64(endpoint)).int(int64(limit)), nil, each)
 }
 
 // OfEndpoint implements scan.Places.
 func (p places) OfEndpoint(_ context.Context, r scan.Range, each func(scan.Delivery)) error {
-	st := p.on(listPlaces(&r)).int(int64(r.Endpoint)).int(int64(r.From)).int(int64(r.Until)).int(int64(r.Limit))
-	return eachPlace(st, r.States, r.Names, each)
+	return eachPlace(p.on(listPlaces(&r)).int(int64(r.Endpoint)).int(int64(r.From)).int(int64(r.Until)).int(int64(r.Limit)), &r, each)
 }
 
-// eachPlace gives the rows of a statement; it reads only what is needed.
-func eachPlace(st *statement, state, name bool, each func(scan.Delivery)) error {
+// eachPlace gives the rows of a statement. Reading a column costs about as much
+// as finding a row, so of a range only what is needed is read; nil: everything.
+func eachPlace(st *statement, r *scan.Range, each func(scan.Delivery)) error {
+	last := "" // there are few names: most rows share one string
 	for st.next() {
-		d := scan.Delivery{Place: store.DeliveryPlace{Event: store.EventID(st.ColumnInt64(0)), Endpoint: store.EndpointID(st.ColumnInt64(1))}}
-		if state {
+		d := scan.Delivery{Place: store.DeliveryPlace{Event: store.EventID(st.ColumnInt64(0))}}
+		if r == nil {
+			d.Place.Endpoint = store.EndpointID(st.ColumnInt64(1))
+		} else {
+			d.Place.Endpoint = r.Endpoint
+		}
+		if r == nil || r.States {
 			d.State = store.DeliveryState(st.ColumnInt(2))
 		}
-		if name {
-			d.Event = st.ColumnText(3)
+		if r == nil || r.Names {
+			if raw := st.ColumnRawText(3); string(raw) != last {
+				last = string(raw)
+			}
+			d.Event = last
 		}
 		each(d)
 	}
@@ -146,7 +155,7 @@ func eachPlace(st *statement, state, name bool, each func(scan.Delivery)) error 
 // of events. It looks at the rows of deliveries and events only if it must.
 func listPlaces(r *scan.Range) string {
 	var b strings.Builder
-	b.WriteString("SELECT d.event_id, d.endpoint_id, ")
+	b.WriteString("SELECT d.event_id, NULL, ")
 	b.WriteString(either(r.States, "d.state, ", "NULL, "))
 	b.WriteString(either(r.Names, "e.name ", "NULL "))
 	b.WriteString(either(r.Failed, "FROM deliveries AS d INDEXED BY deliveries_failed ", "FROM deliveries AS d INDEXED BY deliveries_event "))
