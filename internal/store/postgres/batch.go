@@ -35,51 +35,49 @@ const (
 	fence         = `SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND ended_ms IS NULL)`
 	advanceFenced = advanceHead + `, 1 / (SELECT count(*) FROM nodes WHERE id = $3 AND ended_ms IS NULL)`
 	fenceShared   = `SELECT 1 / (SELECT count(*) FROM (SELECT 1 FROM nodes WHERE id = $1 AND ended_ms IS NULL FOR SHARE) AS n)`
+)
 
+var (
 	insertCalls = `INSERT INTO calls (id, app_id, version, commit_id, written, ended_ms, outcome, state)
 		SELECT n.id, n.app_id, n.version, n.commit_id, ` + number + `, nullif(n.ended_ms, -1), nullif(n.outcome, ''), n.state
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],
-			$8::text[], $9::text[], $10::bigint[]) AS n (id, app_id, version, commit_id, ended_ms, outcome, state, user_id, request_id, at_ms)
+		FROM ` + rows(1, "id, app_id, version, commit_id, ended_ms, outcome text, state bytea, user_id text, request_id text, at_ms") + ` AS n
 		WHERE (n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
 			WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
-		AND n.id <> ALL (ARRAY(SELECT x.id FROM unnest($11::bigint[], $12::bigint[], $13::text[]) AS x (id, app_id, user_id)
+		AND n.id <> ALL (ARRAY(SELECT x.id FROM ` + rows(11, "id, app_id, user_id text") + ` AS x
 			WHERE (SELECT true FROM sessions AS s WHERE s.app_id = x.app_id AND s.user_id = x.user_id LIMIT 1) IS NULL))
 		ON CONFLICT (id) DO NOTHING RETURNING id`
 	updateCalls = `UPDATE calls AS c SET version = n.version, commit_id = n.commit_id, written = ` + number + `,
 			ended_ms = nullif(n.ended_ms, -1), outcome = nullif(n.outcome, ''), state = n.state
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[],
-			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[])
-			AS n (id, app_id, version, commit_id, ended_ms, outcome, state, user_id, request_id, at_ms, prior, prior_commit)
+		FROM ` + rows(1, "id, app_id, version, commit_id, ended_ms, outcome text, state bytea, user_id text, request_id text, at_ms, "+
+		"prior, prior_commit") + ` AS n
 		WHERE c.id = ANY (ARRAY[n.id]) AND c.version = n.prior AND (n.prior_commit = 0 OR c.commit_id = n.prior_commit)
 			AND (n.user_id IS NULL OR NOT EXISTS (SELECT 1 FROM requests AS r
 				WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
 		RETURNING c.id`
 
-	insertHistory = `WITH d AS (INSERT INTO history_days SELECT DISTINCT n.ms / 86400000 FROM unnest($3::bigint[]) AS n (ms) ON CONFLICT DO NOTHING)
+	insertHistory = `WITH d AS (INSERT INTO history_days SELECT DISTINCT n.ms / 86400000 FROM ` + rows(3, "ms") + ` AS n ON CONFLICT DO NOTHING)
 		INSERT INTO history (day, app_id, user_id, create_ms, call_id)
 		SELECT n.create_ms / 86400000, n.app_id, n.user_id, n.create_ms, n.call_id
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
+		FROM ` + rows(1, "app_id, user_id text, create_ms, call_id") + ` AS n
 		JOIN calls AS c ON c.id = ANY (ARRAY[n.call_id]) AND c.written = ` + number + `
 		ON CONFLICT DO NOTHING`
 	putRequests = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors)
 		SELECT n.app_id, n.user_id, n.request_id, n.call_id, n.expires_ms, n.errors
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bigint[])
-			AS n (app_id, user_id, request_id, call_id, expires_ms, errors, owner_id)
+		FROM ` + rows(1, "app_id, user_id text, request_id text, call_id, expires_ms, errors bytea, owner_id") + ` AS n
 		JOIN calls AS c ON c.id = ANY (ARRAY[n.owner_id]) AND c.written = ` + number + `
 		ON CONFLICT (app_id, user_id, request_id) DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
 
 	// The lock of the head is held: whoever logs in later finds the calls of
 	// this batch.
-	findOpen = sessionColumns + `FROM unnest($1::bigint[], $2::text[]) AS n (app_id, user_id) CROSS JOIN LATERAL (` + sessionColumns + `
+	findOpen = sessionColumns + `FROM ` + rows(1, "app_id, user_id text") + ` AS n CROSS JOIN LATERAL (` + sessionColumns + `
 		FROM sessions AS s WHERE s.app_id = n.app_id AND s.user_id = n.user_id AND s.offline_ms + 0 = 0 OFFSET 0) AS s`
 
 	// An event belongs to a commit of a call or of a user's sessions, or to
 	// neither.
 	insertEvents = `INSERT INTO events (id, app_id, call_id, at_ms, version, test, name, actor, device, fields)
 		SELECT ` + number + ` - n.back * 1024, n.app_id, n.call_id, n.at_ms, n.version, n.test, n.name, n.actor, n.device, n.fields
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::text[],
-			$9::text[], $10::bytea[], $11::bigint[], $12::bigint[], $13::text[])
-			AS n (back, app_id, call_id, at_ms, version, test, name, actor, device, fields, owner_call, owner_app, owner_user)
+		FROM ` + rows(1, "back, app_id, call_id, at_ms, version, test boolean, name text, actor text, device text, fields bytea, "+
+		"owner_call, owner_app, owner_user text") + ` AS n
 		WHERE CASE
 			WHEN n.owner_call <> 0 THEN EXISTS (SELECT 1 FROM calls AS c WHERE c.id = n.owner_call AND c.written = ` + number + `)
 			WHEN n.owner_user IS NOT NULL THEN EXISTS (SELECT 1 FROM users AS u
@@ -90,30 +88,29 @@ const (
 	insertDeliveries = `INSERT INTO deliveries (call_id, endpoint_id, sequence, event_id, due_ms, attempts, failures, state)
 		SELECT e.call_id, n.endpoint_id, CASE e.call_id WHEN 0 THEN e.id ELSE n.sequence END, e.id, e.at_ms, 0, 0,
 			CASE WHEN p.removed THEN 2 ELSE 0 END
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (back, endpoint_id, sequence)
+		FROM ` + rows(1, "back, endpoint_id, sequence") + ` AS n
 		JOIN events AS e ON e.id = ANY (ARRAY[` + number + ` - n.back * 1024])
 		LEFT JOIN endpoints AS p ON p.id = n.endpoint_id`
 
 	updateUsers = `UPDATE users AS u SET version = u.version + 1, written = ` + number + `, known = u.known OR n.login,
 			logged_in = u.logged_in OR n.login, name = CASE WHEN n.login AND n.name <> '' THEN n.name ELSE u.name END
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[]) AS n (app_id, user_id, prior, login, name)
+		FROM ` + rows(1, "app_id, user_id text, prior, login boolean, name text") + ` AS n
 		WHERE u.app_id = ANY (ARRAY[n.app_id]) AND u.user_id = n.user_id AND (n.prior = 0 OR u.version = n.prior)
 		RETURNING u.app_id, u.user_id`
 	// Somebody of whom nothing is known has version 1.
 	insertUsers = `INSERT INTO users (app_id, user_id, version, written, known, logged_in, name, avatar)
 		SELECT n.app_id, n.user_id, 2, ` + number + `, n.login, n.login, CASE WHEN n.login THEN n.name ELSE '' END, ''
-		FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::boolean[], $5::text[]) AS n (app_id, user_id, prior, login, name)
+		FROM ` + rows(1, "app_id, user_id text, prior, login boolean, name text") + ` AS n
 		WHERE n.prior = 0 OR n.prior = 1
 		ON CONFLICT (app_id, user_id) DO NOTHING RETURNING app_id, user_id`
 	putSessions = `INSERT INTO sessions (app_id, user_id, session_id, platform, login_ms, offline_ms, node_id)
 		SELECT n.app_id, n.user_id, n.session_id, n.platform, n.login_ms, n.offline_ms, n.node_id
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[])
-			AS n (app_id, user_id, session_id, platform, login_ms, offline_ms, node_id, owner_app, owner_user)
+		FROM ` + rows(1, "app_id, user_id text, session_id text, platform text, login_ms, offline_ms, node_id, owner_app, owner_user text") + ` AS n
 		JOIN users AS u ON u.app_id = ANY (ARRAY[n.owner_app]) AND u.user_id = n.owner_user AND u.written = ` + number + `
 		ON CONFLICT (app_id, user_id, session_id) DO UPDATE SET platform = excluded.platform, login_ms = excluded.login_ms,
 			offline_ms = excluded.offline_ms, node_id = excluded.node_id`
 	dropSessions = `DELETE FROM sessions AS s
-		USING unnest($1::bigint[], $2::text[], $3::text[]) AS n (app_id, user_id, session_id)
+		USING ` + rows(1, "app_id, user_id text, session_id text") + ` AS n
 		JOIN users AS u ON u.app_id = ANY (ARRAY[n.app_id]) AND u.user_id = n.user_id AND u.written = ` + number + `
 		WHERE s.app_id = ANY (ARRAY[n.app_id]) AND s.user_id = n.user_id AND s.session_id = n.session_id`
 )

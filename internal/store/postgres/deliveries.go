@@ -19,22 +19,6 @@ const (
 	attemptColumns = `call_id, endpoint_id, sequence, number, started_ms, duration_ms, status, outcome, failures, due_ms, error, response, header, request`
 	latestAttempt  = `d.call_id, d.endpoint_id, d.sequence, d.attempts, d.started_ms, d.duration_ms, d.status, d.outcome, d.failures, d.due_ms,
 		d.error, d.response, d.header, d.request`
-	keepAttempts = `INSERT INTO attempts (` + attemptColumns + `) SELECT ` + latestAttempt + `
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::smallint[]) AS n (call_id, endpoint_id, sequence, number, state)
-		JOIN deliveries AS d ON d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
-		WHERE d.attempts > 0 AND d.attempts < n.number AND (d.state = 0 OR n.state <> 0)
-		ON CONFLICT DO NOTHING`
-	// What others have recorded meanwhile is not undone. Without an endpoint
-	// that could get it a delivery does not stay pending.
-	putAttempts = `UPDATE deliveries AS d SET attempts = n.number, failures = n.failures, due_ms = n.due_ms, started_ms = n.started_ms,
-			duration_ms = n.duration_ms, status = n.status, outcome = n.state, error = n.error, response = n.response,
-			header = n.header, request = n.request,
-			state = CASE WHEN n.state = 0 AND (SELECT p.removed FROM endpoints AS p WHERE p.id = n.endpoint_id) THEN 2 ELSE n.state END
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::smallint[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[],
-			$10::integer[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[]) AS n (call_id, endpoint_id, sequence, number, state,
-			failures, due_ms, started_ms, duration_ms, status, error, response, header, request)
-		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
-			AND d.attempts <= n.number AND (d.state = 0 OR n.state <> 0)`
 
 	listAttempts = `SELECT ` + latestAttempt + ` FROM deliveries AS d
 		WHERE d.call_id = $1 AND d.endpoint_id = $2 AND d.sequence = $3 AND d.attempts > 0
@@ -62,6 +46,24 @@ const (
 		FROM (SELECT d.endpoint_id, count(*) AS pending, min(d.event_id) AS event_id, min(d.due_ms) AS due_ms
 			FROM deliveries AS d WHERE d.state = 0 AND ` + ofPartition + `GROUP BY d.endpoint_id) AS b
 		JOIN events AS e ON e.id = ANY (ARRAY[b.event_id]) ORDER BY b.endpoint_id`
+)
+
+var (
+	keepAttempts = `INSERT INTO attempts (` + attemptColumns + `) SELECT ` + latestAttempt + `
+		FROM ` + rows(1, "call_id, endpoint_id, sequence, number integer, state smallint") + ` AS n
+		JOIN deliveries AS d ON d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
+		WHERE d.attempts > 0 AND d.attempts < n.number AND (d.state = 0 OR n.state <> 0)
+		ON CONFLICT DO NOTHING`
+	// What others have recorded meanwhile is not undone. Without an endpoint
+	// that could get it a delivery does not stay pending.
+	putAttempts = `UPDATE deliveries AS d SET attempts = n.number, failures = n.failures, due_ms = n.due_ms, started_ms = n.started_ms,
+			duration_ms = n.duration_ms, status = n.status, outcome = n.state, error = n.error, response = n.response,
+			header = n.header, request = n.request,
+			state = CASE WHEN n.state = 0 AND (SELECT p.removed FROM endpoints AS p WHERE p.id = n.endpoint_id) THEN 2 ELSE n.state END
+		FROM ` + rows(1, "call_id, endpoint_id, sequence, number integer, state smallint, failures integer, due_ms, started_ms, duration_ms, "+
+		"status integer, error bytea, response bytea, header bytea, request bytea") + ` AS n
+		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
+			AND d.attempts <= n.number AND (d.state = 0 OR n.state <> 0)`
 )
 
 // RecordAttempts writes the results of attempts. Several of one delivery are

@@ -44,10 +44,6 @@ const (
 		ORDER BY id LIMIT $4`
 	deleteOldCalls = `DELETE FROM calls WHERE id = ANY($1::bigint[]) AND ended_ms < $2
 		AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.call_id = ANY (ARRAY[calls.id]) AND d.state + 0 = 0) RETURNING id`
-	deleteHistory = `DELETE FROM history AS h
-		USING unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (app_id, user_id, create_ms, call_id)
-		WHERE h.day = ANY (ARRAY[n.create_ms / 86400000]) AND h.app_id = n.app_id AND h.user_id = n.user_id AND h.create_ms = n.create_ms
-			AND h.call_id = n.call_id`
 	// Of days that can hardly get anything any more.
 	findOldDays = `SELECT d.day FROM history_days AS d WHERE d.day < $1 / 86400000::bigint
 		AND ` + emptyDay
@@ -62,13 +58,20 @@ const (
 			ELSE (SELECT true FROM calls WHERE calls.id = e.call_id) IS NOT NULL END
 		FROM events AS e WHERE e.id > $1 ORDER BY e.id LIMIT $2`
 	deleteEvents = `DELETE FROM events WHERE id = ANY($1::bigint[])`
-	ofOwn        = ` AS d USING unnest($1::bigint[], $2::bigint[]) AS n (id, app_id), endpoints AS p
-		WHERE p.app_id = n.app_id AND d.call_id = 0 AND d.endpoint_id = p.id AND d.sequence = n.id`
 
 	deleteOldRequests = `DELETE FROM requests WHERE (app_id, user_id, request_id) IN
 		(SELECT app_id, user_id, request_id FROM requests WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2) AND expires_ms < $1`
 	deleteOldNonces = `DELETE FROM nonces WHERE (app_id, nonce) IN
 		(SELECT app_id, nonce FROM nonces WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2) AND expires_ms < $1`
+)
+
+var (
+	deleteHistory = `DELETE FROM history AS h
+		USING ` + rows(1, "app_id, user_id text, create_ms, call_id") + ` AS n
+		WHERE h.day = ANY (ARRAY[n.create_ms / 86400000]) AND h.app_id = n.app_id AND h.user_id = n.user_id AND h.create_ms = n.create_ms
+			AND h.call_id = n.call_id`
+	ofOwn = ` AS d USING ` + rows(1, "id, app_id") + ` AS n, endpoints AS p
+		WHERE p.app_id = n.app_id AND d.call_id = 0 AND d.endpoint_id = p.id AND d.sequence = n.id`
 )
 
 // old is what a prune looks at and deletes.

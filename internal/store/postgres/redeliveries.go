@@ -15,17 +15,6 @@ import (
 const (
 	// Nobody removes these endpoints before the transaction is over.
 	lockEndpoints = `SELECT id FROM endpoints WHERE id = ANY($1::bigint[]) AND NOT removed ORDER BY id FOR SHARE`
-	keepLatest    = `INSERT INTO attempts (` + attemptColumns + `) SELECT ` + latestAttempt + `
-		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n (call_id, endpoint_id, sequence)
-		JOIN deliveries AS d ON d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
-		WHERE d.attempts > 0 AND d.state <> 0
-		ON CONFLICT DO NOTHING`
-	redeliver = `UPDATE deliveries AS d SET state = 0, failures = 0, due_ms = $1
-		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS n (call_id, endpoint_id, sequence), events AS e
-		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence AND d.state <> 0
-			AND e.id = ANY (ARRAY[d.event_id])
-		RETURNING d.event_id, d.endpoint_id, e.app_id, d.call_id, d.sequence, e.name, e.at_ms, e.fields,
-			d.state, d.attempts, d.failures, d.due_ms, e.test`
 
 	insertJob = `INSERT INTO redeliveries (query, state, per_second, total, done, skipped, created_ms, ended_ms)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id`
@@ -36,6 +25,20 @@ const (
 	jobColumns = `SELECT id, query, state, per_second, total, done, skipped, created_ms, ended_ms FROM redeliveries `
 	findJob    = jobColumns + `WHERE id = $1`
 	listJobs   = jobColumns + `WHERE id < $1 ORDER BY id DESC LIMIT $2`
+)
+
+var (
+	keepLatest = `INSERT INTO attempts (` + attemptColumns + `) SELECT ` + latestAttempt + `
+		FROM ` + rows(1, "call_id, endpoint_id, sequence") + ` AS n
+		JOIN deliveries AS d ON d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence
+		WHERE d.attempts > 0 AND d.state <> 0
+		ON CONFLICT DO NOTHING`
+	redeliver = `UPDATE deliveries AS d SET state = 0, failures = 0, due_ms = $1
+		FROM ` + rows(2, "call_id, endpoint_id, sequence") + ` AS n, events AS e
+		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence AND d.state <> 0
+			AND e.id = ANY (ARRAY[d.event_id])
+		RETURNING d.event_id, d.endpoint_id, e.app_id, d.call_id, d.sequence, e.name, e.at_ms, e.fields,
+			d.state, d.attempts, d.failures, d.due_ms, e.test`
 )
 
 // Redeliver makes deliveries pending.
