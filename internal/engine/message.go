@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/wire"
 )
 
 // askLimit is the time that another node has to answer.
@@ -148,20 +147,5 @@ func (e *event) unwrap() call.Event {
 // letterOf gives a message as it is sent.
 func (e *Engine) letterOf(m message) []byte {
 	m.At = e.now()
-	return encode(m)
-}
-
-func encode(v any) []byte {
-	data, err := cbor.Marshal(v)
-	if err != nil {
-		panic("engine: " + err.Error()) // these types always encode
-	}
-	return data
-}
-
-func decode(data []byte, v any) error {
-	if err := cbor.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("message of another node: %w", err)
-	}
-	return nil
+	return wire.Encode(m)
 }

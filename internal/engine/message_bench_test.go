@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/wire"
 )
 
 // BenchmarkLetter is what another node's news of an answer costs to write and
@@ -27,12 +28,12 @@ func BenchmarkLetter(b *testing.B) {
 			Actor: actor, Fields: fields, Deliveries: []store.Subscription{{Endpoint: 1, Sequence: 2}},
 		}},
 	}}
-	data := encode(m)
+	data := wire.Encode(m)
 	b.Run("write", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(data)))
 		for b.Loop() {
-			encode(m)
+			wire.Encode(m)
 		}
 	})
 	b.Run("read", func(b *testing.B) {
@@ -40,7 +41,7 @@ func BenchmarkLetter(b *testing.B) {
 		b.SetBytes(int64(len(data)))
 		for b.Loop() {
 			var out message
-			if err := decode(data, &out); err != nil {
+			if err := wire.Decode(data, &out); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/wire"
 )
 
 // Peers are the other nodes that share the store, and this node's part among
@@ -198,7 +199,7 @@ func (e *Engine) askConnected(ctx context.Context, node store.NodeID, app uint32
 	reply, err := e.Peers.Ask(ctx, node, e.letterOf(message{Connected: &q}))
 	var ids []call.SessionID
 	if err == nil {
-		err = decode(reply, &ids)
+		err = wire.Decode(reply, &ids)
 	}
 	if err != nil {
 		e.Logger.Debug("a node did not say which sessions are connected", "node", int64(node), "error", err)

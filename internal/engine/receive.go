@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/wire"
 )
 
 const (
@@ -48,7 +49,7 @@ func (e *Engine) startPeers() {
 // in the store.
 func (e *Engine) Receive(from store.NodeID, data []byte) {
 	l := &letter{from: from}
-	if err := decode(data, &l.message); err != nil {
+	if err := wire.Decode(data, &l.message); err != nil {
 		e.Logger.Warn("a message of another node cannot be read", "node", int64(from), "error", err)
 		e.Resync()
 		return
@@ -104,7 +105,7 @@ func (e *Engine) pass(l *letter) {
 // Answer answers another node's engine.
 func (e *Engine) Answer(_ store.NodeID, data []byte) ([]byte, error) {
 	var m message
-	if err := decode(data, &m); err != nil {
+	if err := wire.Decode(data, &m); err != nil {
 		return nil, err
 	}
 	ids := []call.SessionID{}
@@ -113,7 +114,7 @@ func (e *Engine) Answer(_ store.NodeID, data []byte) ([]byte, error) {
 			ids = append(ids, s.ID)
 		}
 	}
-	return encode(ids), nil
+	return wire.Encode(ids), nil
 }
 
 // Gain takes over calls of partitions that this node holds from now on: it
