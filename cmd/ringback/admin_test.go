@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -203,14 +206,23 @@ func TestRedeliverInterrupted(t *testing.T) {
 	for range 5 {
 		r.run("trigger", "call_create")
 	}
+	// Who asks how the job is knows its number.
+	follows := make(chan struct{}, 100)
+	passOn := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.address})
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/redeliveries/1") {
+			follows <- struct{}{}
+		}
+		passOn.ServeHTTP(w, req)
+	}))
+	defer between.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"deliveries", "redeliver", "--status", "delivered", "--per-second", "1"}, r.environ(), io.Discard, io.Discard)
+		environ := append(r.environ(), "RINGBACK_SERVER="+between.URL)
+		ended <- run(ctx, []string{"deliveries", "redeliver", "--status", "delivered", "--per-second", "1"}, environ, io.Discard, io.Discard)
 	}()
-	for tick := time.NewTicker(10 * time.Millisecond); len(read[[]adminapi.Redelivery](r, "deliveries", "jobs")) == 0; {
-		<-tick.C
-	}
+	<-follows
 	cancel()
 	const want = "interrupted; job 1 goes on at the server: ringback deliveries jobs shows it, ringback deliveries stop 1 stops it"
 	if err := <-ended; err == nil || err.Error() != want {
