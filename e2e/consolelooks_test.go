@@ -17,6 +17,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/ringback/ringback/internal/need"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -27,7 +28,7 @@ const axeVersion = "4.14.1"
 func axe(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
-		missing(t, "node", "there is no npm: run scripts/setup")
+		need.Missing(t, "node", "there is no npm: run scripts/setup")
 	}
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "npm", "pack", "--silent", "--pack-destination", dir, "axe-core@"+axeVersion)

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringback/ringback/internal/need"
 )
 
 // network is what connects the parties of a cluster: the loopback of this
@@ -61,10 +63,10 @@ const benchmarking = "198.18.0.0/15"
 func newNetwork(t *testing.T) *network {
 	t.Helper()
 	if os.Getuid() != 0 {
-		missing(t, "netns", "only root makes network namespaces")
+		need.Missing(t, "netns", "only root makes network namespaces")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		missing(t, "netns", "ip of iproute2 is not installed")
+		need.Missing(t, "netns", "ip of iproute2 is not installed")
 	}
 	if err := sweep(); err != nil {
 		t.Fatal(err)
@@ -76,7 +78,7 @@ func newNetwork(t *testing.T) *network {
 			return w
 		}
 	}
-	missing(t, "netns", fmt.Sprintf("no network can be made: %v", err))
+	need.Missing(t, "netns", fmt.Sprintf("no network can be made: %v", err))
 	return nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/ringback/ringback/internal/need"
 )
 
 // browser opens a headless Chromium. Without one the test fails where
@@ -33,7 +35,7 @@ func browserFor(t *testing.T, limit time.Duration, more ...chromedp.ExecAllocato
 		}
 	}
 	if path == "" {
-		missing(t, "browser", "there is no Chromium: run scripts/setup")
+		need.Missing(t, "browser", "there is no Chromium: run scripts/setup")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,

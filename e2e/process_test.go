@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,16 +49,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// missing skips a test for want of something that a machine may not have, or
-// fails it where RINGBACK_TEST_REQUIRE names that.
-func missing(t *testing.T, what, hint string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("RINGBACK_TEST_REQUIRE"), ","), what) {
-		t.Fatal(hint)
-	}
-	t.Skipf("%s (RINGBACK_TEST_REQUIRE=%s makes this a failure)", hint, what)
 }
 
 // process is a running program.

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringback/ringback/internal/need"
 	"github.com/ringback/ringback/protocol"
 )
 
@@ -62,7 +63,7 @@ func TestReceivers(t *testing.T) {
 	for _, r := range receivers {
 		t.Run(r.name, func(t *testing.T) {
 			if _, err := exec.LookPath(r.tool); err != nil {
-				missing(t, r.name, r.hint)
+				need.Missing(t, r.name, r.hint)
 			}
 			var running [2]*example
 			for i, format := range []string{"json", "form"} {

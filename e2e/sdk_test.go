@@ -24,16 +24,17 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/need"
 	"github.com/ringback/ringback/protocol"
 )
 
 // The tests of the web SDK in Node.js, against the binary.
 func TestSDKInNode(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		missing(t, "node", "there is no Node.js: run scripts/setup")
+		need.Missing(t, "node", "there is no Node.js: run scripts/setup")
 	}
 	if _, err := os.Stat("../sdk/web/node_modules"); err != nil {
-		missing(t, "node", "the tools of the web SDK are not installed: run make sdk")
+		need.Missing(t, "node", "the tools of the web SDK are not installed: run make sdk")
 	}
 	cmd := exec.CommandContext(t.Context(), "node", "scripts/test.mjs", "integration")
 	cmd.Dir = "../sdk/web"

@@ -31,8 +31,9 @@ var allowed = map[string][]string{
 	"internal/store/sqlite": {"internal/call", "internal/store", "internal/store/group", "internal/store/scan"},
 
 	"internal/store/postgres":        {"internal/call", "internal/store", "internal/store/group", "internal/store/scan"},
-	"internal/store/postgres/pgtest": {},
+	"internal/store/postgres/pgtest": {"internal/need"},
 
+	"internal/need":        {},
 	"internal/clock":       {},
 	"internal/bus":         {"internal/store"},
 	"internal/bus/bustest": {"internal/bus", "internal/store"},
@@ -84,6 +85,7 @@ var only = map[string][]string{
 	"internal/store/postgres":        {"internal/server"},
 	"internal/store/postgres/pgtest": {}, // tests only
 	"internal/bus/bustest":           {}, // tests only
+	"internal/need":                  {"internal/store/postgres/pgtest"},
 	"internal/bus/natsbus":           {"internal/server"},
 	"internal/serverapi":             {"internal/server"},
 	"internal/server":                {"cmd/ringback"},

@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ringback/ringback/internal/auth"
+	"github.com/ringback/ringback/internal/need"
 )
 
 const snippetSecret = "0123456789abcdef0123456789abcdef"
@@ -40,10 +40,7 @@ func program(t *testing.T, names ...string) string {
 			return path
 		}
 	}
-	if slices.Contains(strings.Split(os.Getenv("RINGBACK_TEST_REQUIRE"), ","), strings.TrimSuffix(names[0], "3")) {
-		t.Fatalf("there is no %s: run scripts/setup", names[0])
-	}
-	t.Skipf("there is no %s", names[0])
+	need.Missing(t, strings.TrimSuffix(names[0], "3"), "there is no "+names[0]+": run scripts/setup")
 	return ""
 }
 

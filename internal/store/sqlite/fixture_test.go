@@ -3,7 +3,6 @@ package sqlite
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,17 +64,6 @@ func commit(c *call.Call, prior int64, n int) *store.CallCommit {
 			Deliveries: []store.Subscription{{Endpoint: 1, Sequence: int(c.Version)}},
 		}},
 	}
-}
-
-// require says whether the test may be skipped for want of a service.
-func require(t *testing.T, service, why string) {
-	t.Helper()
-	for _, name := range strings.Split(os.Getenv("RINGBACK_TEST_REQUIRE"), ",") {
-		if name == service {
-			t.Fatalf("%s is required: %s", service, why)
-		}
-	}
-	t.Skipf("%s (RINGBACK_TEST_REQUIRE=%s makes this a failure)", why, service)
 }
 
 // faults is a file system whose write-ahead log can fail.

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,13 +150,4 @@ func withName(t testing.TB, server, name string) string {
 	}
 	u.Path = "/" + name
 	return u.String()
-}
-
-// missing ends a test for want of a server.
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("RINGBACK_TEST_REQUIRE"), ","), "postgres") {
-		t.Fatalf("postgres is required: %s", why)
-	}
-	t.Skipf("%s (RINGBACK_TEST_REQUIRE=postgres makes this a failure)", why)
 }

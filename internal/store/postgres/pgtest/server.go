@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/need"
 )
 
 // Server is a PostgreSQL server in a directory of its own. Its user is
@@ -78,7 +80,7 @@ func find(t testing.TB) string {
 			return dir
 		}
 	}
-	missing(t, "initdb and postgres are not installed")
+	need.Missing(t, "postgres", "initdb and postgres are not installed")
 	return ""
 }
 
