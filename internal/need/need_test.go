@@ -11,7 +11,7 @@ type ending struct {
 	how string
 }
 
-func (e *ending) Helper() {}
+func (e *ending) Helper()                      {}
 func (e *ending) Fatalf(f string, args ...any) { e.how = "fails: " + fmt.Sprintf(f, args...); panic(e) }
 
 func (e *ending) Skipf(f string, args ...any) {
