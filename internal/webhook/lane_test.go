@@ -129,8 +129,8 @@ func TestRedeliveryOfWhatIsStillOwned(t *testing.T) {
 					})
 					w.happen(one, 7)
 					time.Sleep(time.Minute)
-					if got := w.seen(); got != "1#1@0 1#2@0.01" {
-						t.Errorf("requests %s", got)
+					if got, want := w.seen(), fmt.Sprint("1#1@0 1#2@", recordLinger.Seconds()); got != want {
+						t.Errorf("requests %s, want %s", got, want)
 					}
 					w.wantState(key(1, 1, 7), store.Delivered, 2, 0)
 					if m := w.memory(1); m != 0 {

@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	recordLinger  = 10 * time.Millisecond // a transaction costs far more than an attempt in it
+	// recordLinger is how long a result waits for others: a transaction costs
+	// far more than an attempt in it. What a crash loses is made again.
+	recordLinger  = 50 * time.Millisecond
 	recordBatch   = 512
 	recordBound   = 16 << 10 // results that are kept with all attempts
 	recordRetry   = 50 * time.Millisecond

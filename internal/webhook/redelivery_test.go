@@ -142,9 +142,9 @@ func TestJobStops(t *testing.T) {
 		w.start(0, endpointNo(1, nil))
 		w.finish(calls(1, 100)...)
 		r := w.jobs(nil)
-		id := w.beginJob(r, store.DeliveryQuery{}, 20)
+		id := w.beginJob(r, store.DeliveryQuery{}, 10)
 		second := w.beginJob(r, store.DeliveryQuery{}, MaxPerSecond)
-		time.Sleep(1010 * time.Millisecond)
+		time.Sleep(2*time.Second + recordLinger + 10*time.Millisecond) // the result of the last is written
 		job, err := r.Stop(t.Context(), id, &store.Audit{Action: "stop"})
 		if err != nil || job.State != store.RedeliveryStopped || job.Done != 21 {
 			t.Errorf("stopped: %+v, %v", job, err)
