@@ -22,6 +22,10 @@ var bounds = map[string]struct {
 	"STORE":               {says: "a postgres:// URL, or empty", good: []string{"", "postgres://localhost/x"}, bad: []string{"postgres://localhost", "mysql://localhost/x", "x"}},
 	"NATS":                {says: "nats:// or tls:// URLs, or empty", good: []string{""}, bad: []string{"nats://localhost", "http://localhost"}}, // without a store
 	"NATS_PREFIX":         {says: "letters, digits, dashes, dots between", good: []string{"x", "ringback.eu-1"}, bad: []string{"", "a b", "a..b", ".a", "a.*"}},
+	"NATS_CREDENTIALS":    {says: "a file that can be read, or empty", good: []string{"", "bounds_test.go"}, bad: []string{"x.creds", "."}},
+	"NATS_TLS_CA":         {says: "a file of certificates, or empty", good: []string{""}, bad: []string{"x.pem", "bounds_test.go"}},
+	"NATS_TLS_CERT":       {says: "set with nats_tls.key, or not at all", good: []string{""}, bad: []string{"x.pem"}},
+	"NATS_TLS_KEY":        {says: "set with nats_tls.cert, or not at all", good: []string{""}, bad: []string{"x.pem"}},
 	"NODE":                {says: "at most 64 letters, digits, dots and dashes", good: []string{"", "a-1.b", strings.Repeat("n", 64)}, bad: []string{"a b", strings.Repeat("n", 65)}},
 	"LEASE":               {says: "2s to 1m", good: []string{"2s", "1m"}, bad: []string{"1999ms", "61s"}},
 	"ADMIN_TOKEN":         {says: "printable ASCII characters without spaces", good: []string{"", "x", "!~"}, bad: []string{"a b", "é", "\t"}},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"net"
@@ -23,6 +24,7 @@ func (l *loader) check() {
 	l.require(c.DataDir != "", "data_dir", "is empty; name the directory of the store, such as ./ringback-data")
 	l.checkStore(c.Store)
 	l.checkNATS(c)
+	l.checkNATSFiles(c)
 	l.require(natsPrefix.MatchString(c.NATSPrefix), "nats_prefix", "is %q; it must be letters, digits and dashes, with dots between, such as ringback.eu", c.NATSPrefix)
 	l.require(nodeName.MatchString(c.Node), "node", "is %q; it must be at most 64 letters, digits, dots and dashes", c.Node)
 	l.require(c.Lease >= 2*time.Second && c.Lease <= time.Minute, "lease", "is %v; it must be 2s to 1m, 10s is usual", c.Lease)
@@ -31,7 +33,7 @@ func (l *loader) check() {
 	l.require(c.Limits.Burst > 0, "limits.burst", "is %d; it must be at least 1", c.Limits.Burst)
 	l.require(c.Limits.ServerAPI >= 0, "limits.server_api", "is %d; it must be at least 1, or 0 for no limit", c.Limits.ServerAPI)
 	l.checkAdminToken(c.AdminToken)
-	l.checkTLS(c.TLS)
+	l.checkPair("tls", c.TLS.Cert, c.TLS.Key)
 	for i, network := range c.Callbacks.AllowNetworks {
 		kind := neverCalled(network)
 		l.require(kind == "", index("callbacks.allow_networks", i), "%s holds %s addresses only, which are never called; remove it", network, kind)
@@ -95,6 +97,20 @@ func (l *loader) checkNATS(c *Config) {
 	}
 }
 
+// checkNATSFiles reads the files by which a node and the NATS servers know each
+// other.
+func (l *loader) checkNATSFiles(c *Config) {
+	if c.NATSCredentials != "" {
+		l.read("nats_credentials", c.NATSCredentials)
+	}
+	if t := c.NATSTLS; t.CA != "" {
+		if text, ok := l.read("nats_tls.ca", t.CA); ok {
+			l.require(x509.NewCertPool().AppendCertsFromPEM(text), "nats_tls.ca", "%s has no certificate in PEM", t.CA)
+		}
+	}
+	l.checkPair("nats_tls", c.NATSTLS.Cert, c.NATSTLS.Key)
+}
+
 func (l *loader) checkListen(listen string) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -138,30 +154,31 @@ func (l *loader) checkTimes() {
 	}
 }
 
-// checkTLS reads the files, so that they are known to fit before the server
-// starts.
-func (l *loader) checkTLS(t TLS) {
+// checkPair reads the files of a certificate and its key, so that they are known
+// to fit before the server starts. group is the setting that they are part of.
+func (l *loader) checkPair(group, certPath, keyPath string) {
+	certKey, keyKey := group+".cert", group+".key"
 	switch {
-	case l.failed("tls.cert") || l.failed("tls.key") || t == TLS{}:
+	case l.failed(certKey) || l.failed(keyKey) || certPath == "" && keyPath == "":
 		return
-	case t.Cert == "":
-		l.report("tls.cert", "is empty but tls.key is set; set both, or none for plain HTTP")
+	case certPath == "":
+		l.report(certKey, "is empty but %s is set; set both, or none", keyKey)
 		return
-	case t.Key == "":
-		l.report("tls.key", "is empty but tls.cert is set; set both, or none for plain HTTP")
+	case keyPath == "":
+		l.report(keyKey, "is empty but %s is set; set both, or none", certKey)
 		return
 	}
-	cert, certOK := l.readPEM("tls.cert", t.Cert)
-	key, keyOK := l.readPEM("tls.key", t.Key)
+	cert, certOK := l.read(certKey, certPath)
+	key, keyOK := l.read(keyKey, keyPath)
 	if !certOK || !keyOK {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		l.report("tls.cert", "%s and %s are not a certificate and its key in PEM: %s", t.Cert, t.Key, strings.TrimPrefix(err.Error(), "tls: "))
+		l.report(certKey, "%s and %s are not a certificate and its key in PEM: %s", certPath, keyPath, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 
-func (l *loader) readPEM(key, path string) (text []byte, ok bool) {
+func (l *loader) read(key, path string) (text []byte, ok bool) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		var pathErr *fs.PathError

@@ -45,6 +45,16 @@ type Config struct {
 	// NATS servers, but not the store, need different ones.
 	NATSPrefix string `yaml:"nats_prefix" bounds:"letters, digits, dashes, dots between"`
 
+	// NATSCredentials is the file of this node's credentials for NATS, a JWT and
+	// its seed, where the servers ask for such. Users, passwords and tokens are
+	// part of the URLs.
+	NATSCredentials string `yaml:"nats_credentials" bounds:"a file that can be read, or empty"`
+
+	// NATSTLS is for NATS servers whose certificates the system does not know, or
+	// that ask for one. With any of it all connections are by TLS. The files are
+	// read again with each new connection.
+	NATSTLS NATSTLS `yaml:"nats_tls"`
+
 	// Node is the name of this node among those that share a store. No two may
 	// have the same. Empty: the name of the machine.
 	Node string `yaml:"node" bounds:"at most 64 letters, digits, dots and dashes"`
@@ -123,6 +133,19 @@ type TLS struct {
 
 	// Key is the file of the private key, in PEM.
 	Key string `yaml:"key" bounds:"set with tls.cert, or not at all"`
+}
+
+// NATSTLS names PEM files for connections to NATS servers.
+type NATSTLS struct {
+	// CA is the file of the authorities that are trusted, instead of those of the
+	// system.
+	CA string `yaml:"ca" bounds:"a file of certificates, or empty"`
+
+	// Cert is the file of this node's certificate, in PEM.
+	Cert string `yaml:"cert" bounds:"set with nats_tls.key, or not at all"`
+
+	// Key is the file of its private key, in PEM.
+	Key string `yaml:"key" bounds:"set with nats_tls.cert, or not at all"`
 }
 
 // App is a customer's app.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,7 @@ func TestMistakes(t *testing.T) {
 		`:10: limits.bursts: is not a setting; did you mean burst?`,
 		`:10: limits.requests_per_second: is 0; it must be at least 1`,
 		`:10: limits.server_api: is -1; it must be at least 1, or 0 for no limit`,
-		`:11: tls.key: is empty but tls.cert is set; set both, or none for plain HTTP`,
+		`:11: tls.key: is empty but tls.cert is set; set both, or none`,
 		`:12: trusted_proxies[0]: 10.0.0.1 is an address, not a network; write 10.0.0.1/32`,
 		`:12: trusted_proxies[1]: 10.0.0.1/8 is an address within a network; write 10.0.0.0/8 for the network`,
 		`:12: trusted_proxies[2]: ::ffff:10.0.0.0/104 is an IPv4 network in the form of IPv6, which matches nothing; write it as one of IPv4`,
@@ -253,24 +254,43 @@ func TestTLSFiles(t *testing.T) {
 	dir := t.TempDir()
 	tests := []struct{ cert, key, want string }{
 		{cert, key, ""},
-		{cert, "", "tls.key: is empty but"},
-		{"", key, "tls.cert: is empty but"},
-		{dir + "/nowhere.pem", key, "tls.cert: " + dir + "/nowhere.pem cannot be read: no such file or directory"},
-		{cert, dir, "tls.key: " + dir + " cannot be read: is a directory"},
-		{key, cert, "tls.cert: " + key + " and " + cert + " are not a certificate and its key in PEM: "},
+		{cert, "", "key: is empty but"},
+		{"", key, "cert: is empty but"},
+		{dir + "/nowhere.pem", key, "cert: " + dir + "/nowhere.pem cannot be read: no such file or directory"},
+		{cert, dir, "key: " + dir + " cannot be read: is a directory"},
+		{key, cert, "cert: " + key + " and " + cert + " are not a certificate and its key in PEM: "},
 	}
 	for _, tt := range tests {
-		path := write(t, "tls: {cert: '"+tt.cert+"', key: '"+tt.key+"'}\n")
-		if tt.want == "" {
-			if got, want := load(t, path).TLS, (TLS{Cert: tt.cert, Key: tt.key}); got != want {
-				t.Errorf("got %v, want %v", got, want)
+		for _, group := range []string{"tls", "nats_tls"} {
+			path := write(t, group+": {cert: '"+tt.cert+"', key: '"+tt.key+"'}\n")
+			if tt.want == "" {
+				c := load(t, path)
+				if got := map[string]TLS{"tls": c.TLS, "nats_tls": {Cert: c.NATSTLS.Cert, Key: c.NATSTLS.Key}}[group]; got != (TLS{Cert: tt.cert, Key: tt.key}) {
+					t.Errorf("%s: %v", group, got)
+				}
+				continue
 			}
-			continue
+			got := mistakes(t, path)
+			if len(got) != 1 || !strings.HasPrefix(got[0], path+":1: "+group+"."+tt.want) {
+				t.Errorf("%s, cert %q, key %q: %q, want %q", group, tt.cert, tt.key, got, tt.want)
+			}
 		}
-		got := mistakes(t, path)
-		if len(got) != 1 || !strings.HasPrefix(got[0], path+":1: "+tt.want) {
-			t.Errorf("cert %q, key %q: %q, want %q", tt.cert, tt.key, got, tt.want)
-		}
+	}
+}
+
+func TestNATSFiles(t *testing.T) {
+	cert, key := writePair(t)
+	c := load(t, write(t, "nats_credentials: "+key+"\nnats_tls: {ca: "+cert+"}\n"))
+	if c.NATSCredentials != key || c.NATSTLS.CA != cert {
+		t.Errorf("%q, %+v", c.NATSCredentials, c.NATSTLS)
+	}
+	path := write(t, "nats_credentials: nowhere.creds\nnats_tls: {ca: "+key+"}\n")
+	want := []string{
+		path + ":1: nats_credentials: nowhere.creds cannot be read: no such file or directory",
+		path + ":2: nats_tls.ca: " + key + " has no certificate in PEM",
+	}
+	if got := mistakes(t, path); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -81,7 +81,11 @@ func (s *Server) joinCluster(ctx context.Context) error {
 			if s.config.NATS == "" {
 				return bus.NewExchange().Join(self, h), nil
 			}
-			return natsbus.Join(ctx, natsbus.Options{URL: s.config.NATS, Prefix: s.config.NATSPrefix, Name: name, Logger: s.options.Logger}, self, h)
+			files := s.config.NATSTLS
+			return natsbus.Join(ctx, natsbus.Options{
+				URL: s.config.NATS, Prefix: s.config.NATSPrefix, Name: name, Logger: s.options.Logger,
+				Credentials: s.config.NATSCredentials, CA: files.CA, Cert: files.Cert, Key: files.Key,
+			}, self, h)
 		},
 	})
 	if err != nil {

@@ -71,8 +71,11 @@ func (n *node) dial(ctx context.Context) (*nats.Conn, error) {
 	if n.opts.Credentials != "" {
 		options = append(options, nats.UserCredentials(n.opts.Credentials))
 	}
-	if n.opts.TLS != nil {
-		options = append(options, nats.Secure(n.opts.TLS))
+	if n.opts.CA != "" {
+		options = append(options, nats.RootCAs(n.opts.CA))
+	}
+	if n.opts.Cert != "" {
+		options = append(options, nats.ClientCert(n.opts.Cert, n.opts.Key))
 	}
 	return nats.Connect(n.opts.URL, options...)
 }
@@ -110,13 +113,17 @@ func (n *node) explain(err error) error {
 	case errors.Is(err, nats.ErrNoServers), errors.As(err, &dial) && dial.Op == "dial":
 		fix = "no server answers there: check the URL, and that NATS is running and not behind a firewall"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		fix = "the file of credentials cannot be read"
+		fix = "a file of its credentials or certificates cannot be read"
+	case errors.As(err, &dial) && dial.Op == "remote error":
+		fix = "it does not accept this node's certificate, or asks for one: check the files of certificate and key"
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, io.EOF), errors.Is(err, nats.ErrStaleConnection):
 		fix = "the connection was lost and is being opened again: check that NATS is running"
 	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
 		fix = "it has too many connections: raise its limit"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
 		fix = fmt.Sprintf("it does not pass a message to this node itself: check that its user may publish and subscribe to %q, and the load of the server", n.opts.Prefix+".>")
+	case n.opts.Credentials+n.opts.CA+n.opts.Cert != "":
+		fix = "check the files of credentials and certificates, and the server's log"
 	default:
 		fix = "see the server's log"
 	}

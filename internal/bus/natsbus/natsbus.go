@@ -9,7 +9,6 @@ package natsbus
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -51,9 +50,11 @@ type Options struct {
 	URL string
 	// Credentials is a file of credentials (JWT and seed); empty: none.
 	Credentials string
-	// TLS is for servers that want it; nil: as the URL says, with the
-	// certificate authorities of the system.
-	TLS *tls.Config
+	// CA is a PEM file of certificate authorities to be trusted; empty: those of
+	// the system. Cert and Key are those of this node's certificate and its key,
+	// for servers that want one; empty: none. They are read with each new
+	// connection.
+	CA, Cert, Key string
 	// Prefix begins all subjects: one token or several with dots. Clusters of
 	// nodes with different stores need different ones if they share NATS.
 	// Empty: DefaultPrefix.

@@ -2,12 +2,9 @@ package natsbus
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -225,28 +222,6 @@ func TestRefusedLater(t *testing.T) {
 	reload(users("node", "ringback.>"))
 	bustest.Until(t, "it is allowed again", func() bool { return b.Connected() == nil })
 	hasAll(t, seen.text(), "trouble with NATS", "the connection to NATS is back")
-}
-
-func TestTLS(t *testing.T) {
-	t.Parallel()
-	web := httptest.NewTLSServer(nil) // for its certificate of 127.0.0.1
-	defer web.Close()
-	_, to := serve(t, func(o *server.Options) {
-		o.TLSConfig = &tls.Config{Certificates: web.TLS.Certificates}
-		o.TLSTimeout = 5
-	})
-	to = strings.Replace(to, "nats:", "tls:", 1)
-	trusted := x509.NewCertPool()
-	trusted.AddCert(web.Certificate())
-	b := join(t, Options{URL: to, TLS: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}, Logger: slog.New(slog.DiscardHandler)}, 1, nobody{})
-	if err := errors.Join(b.Connected(), b.Close()); err != nil {
-		t.Error(err)
-	}
-	_, err := Join(t.Context(), Options{URL: to, Logger: slog.New(slog.DiscardHandler)}, 1, nobody{})
-	if err == nil {
-		t.Fatal("a certificate that nobody knows was trusted")
-	}
-	hasAll(t, err.Error(), "not trusted")
 }
 
 // TestContext ends an attempt to join a server that says nothing.
