@@ -70,7 +70,7 @@ func draw(c *adminapi.CallDetail) picture {
 	if c.State == "live" {
 		s.to = max(s.to, time.Now().UnixMilli())
 	}
-	s.to = max(s.to, s.from+100)
+	s.to = max(s.to, s.from+40) // so that there is a margin
 	margin := (s.to - s.from) / 40
 	s.from, s.to = s.from-margin, s.to+margin
 	p := picture{From: s.from, To: s.to, Ticks: ticks(s, c.CreatedAtMS)}
