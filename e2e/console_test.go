@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/chromedp"
 
 	"github.com/ringback/ringback/client"
@@ -117,7 +119,12 @@ callbacks:
 
 func (o *operator) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	o.t.Helper()
-	if err := chromedp.Do(o.ctx, steps...); err != nil {
+	o.must(what, chromedp.Do(o.ctx, steps...))
+}
+
+func (o *operator) must(what string, err error) {
+	o.t.Helper()
+	if err != nil {
 		(&page{t: o.t, ctx: o.ctx}).shot("failed")
 		o.t.Fatalf("%s: %v", what, err)
 	}
@@ -147,9 +154,21 @@ func (o *operator) await(selector, text string) {
 	}
 }
 
+// click clicks at an element. What is live on a page may be replaced between
+// finding it and clicking: then at what is there instead.
 func (o *operator) click(selector string) {
 	o.t.Helper()
-	o.do("click "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	const noNode = -32000
+	click := chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)
+	err := chromedp.Do(o.ctx, click)
+	var answer *cdproto.Error
+	for range 3 {
+		if !errors.As(err, &answer) || answer.Code != noNode {
+			break
+		}
+		err = chromedp.Do(o.ctx, click)
+	}
+	o.must("click "+selector, err)
 }
 
 func (o *operator) fill(selector, text string) {

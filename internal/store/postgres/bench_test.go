@@ -2,9 +2,6 @@ package postgres
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,18 +64,7 @@ func cpu(b *testing.B, stores []*Store) (own, server int64) {
 		b.Fatal(err)
 	}
 	for _, pid := range pids {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			b.Skip("the server runs elsewhere")
-		}
-		parts := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')'):]))
-		for _, ticks := range parts[12:14] {
-			n, err := strconv.ParseInt(ticks, 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			server += n * 1e7 // of a hundredth of a second
-		}
+		server += int64(1e3 * mustStat(b, pid).microseconds(b, ownTicks))
 	}
 	return usage.Utime.Nano() + usage.Stime.Nano(), server
 }

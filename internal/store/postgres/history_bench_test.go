@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -422,51 +421,6 @@ func median(list []float64) float64 {
 	}
 	slices.Sort(list)
 	return list[len(list)/2]
-}
-
-// serverTime is the processor time in µs that all processes of a server have
-// used, of which one is given.
-func serverTime(b *testing.B, pid int) (us float64) {
-	b.Helper()
-	// Fields of stat, from the third on, which comes after the program's name.
-	const parent, own, children = 1, 11, 13
-	fieldsOf := func(pid int) []string {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return nil
-		}
-		return strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	}
-	ticks := func(fields []string, first int) (sum float64) {
-		for _, f := range fields[first : first+2] {
-			n, err := strconv.ParseFloat(f, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			sum += n * 1e4 // of a hundredth of a second
-		}
-		return sum
-	}
-	one := fieldsOf(pid)
-	if one == nil {
-		b.Skip("the server runs elsewhere")
-	}
-	main, err := strconv.Atoi(one[parent])
-	if err != nil {
-		b.Fatal(err)
-	}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		b.Fatal(err)
-	}
-	us = ticks(fieldsOf(main), own) + ticks(fieldsOf(main), children)
-	for _, path := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if f := fieldsOf(pid); f != nil && f[parent] == one[parent] {
-			us += ticks(f, own)
-		}
-	}
-	return us
 }
 
 // report logs medians.
