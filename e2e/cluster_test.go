@@ -175,7 +175,6 @@ func dialNode(t *testing.T, n *clusterNode, user string, on func(*client.Client,
 // TestClusterFaults lets users call each other in every way while everything
 // that can happen to a cluster happens to it, and has the history checked.
 func TestClusterFaults(t *testing.T) {
-	t.Parallel() // the long ones, which mostly wait, go side by side
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
 	w := newNetwork(t)

@@ -108,7 +108,6 @@ func (o *operator) inert(what string) {
 // Every page, full and with hostile texts, wide and narrow, light and dark:
 // accessible, readable and inert. RINGBACK_TEST_SHOTS keeps pictures.
 func TestConsoleLooks(t *testing.T) {
-	t.Parallel() // the long ones, which mostly wait, go side by side
 	o := openConsole(t)
 	checker := axe(t)
 	o.visit("")

@@ -515,6 +515,36 @@ func TestNewsLost(t *testing.T) {
 	})
 }
 
+// TestComesAfterTheEnd has a device come to a node that has not heard of the end
+// of a call. What it is shown includes the end, so it is not told of it later.
+func TestComesAfterTheEnd(t *testing.T) {
+	fleetBubble(t, 2, func(t *testing.T, f *fleet) {
+		one, two := f.nodes[0], f.nodes[1]
+		alice := one.login("alice")
+		two.login("bob")
+		id := alice.invite("bob")
+		settle()
+		f.losing(func(_, _ store.NodeID) bool { return true })
+		if err := alice.cancel(id); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		again := two.login("bob")
+		two.notes.take()
+		var seen []call.ID
+		snap, err := two.Snapshot(t.Context(), app, again.actor(), nil, func(c *call.Call) {
+			wantNotes(t, "two, before it is shown", two.notes.take(), "catch up v1-v2")
+			seen = append(seen, c.ID)
+		})
+		if err != nil || len(snap.Live)+len(snap.Over) != 0 || !slices.Equal(seen, []call.ID{id}) {
+			t.Errorf("shown %+v (%v), seen %v", snap, err, seen)
+		}
+		two.Resync()
+		settle()
+		wantNotes(t, "two", two.notes.take())
+	})
+}
+
 // TestStaleRefusal has a node refuse by a record that is not the newest: it
 // looks into the store before it says so, and if it cannot, says that.
 func TestStaleRefusal(t *testing.T) {

@@ -38,6 +38,11 @@ func (e *Engine) Snapshot(ctx context.Context, app uint32, actor call.Actor, kno
 		return Snapshot{}, err
 	}
 	ids := append(live, known...)
+	if e.Peers != nil {
+		// What this node believes to live is looked at as well: a device that has
+		// just come is not told the end of what it never knew, later.
+		ids = append(ids, e.callsOf(userKey{app, actor.User})...)
+	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	var snap Snapshot
