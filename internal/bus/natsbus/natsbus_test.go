@@ -221,7 +221,8 @@ func TestRefusedLater(t *testing.T) {
 	says("refuses this node")
 	reload(users("node", "ringback.>"))
 	bustest.Until(t, "it is allowed again", func() bool { return b.Connected() == nil })
-	hasAll(t, seen.text(), "trouble with NATS", "the connection to NATS is back")
+	bustest.Until(t, "the log says so", func() bool { return strings.Contains(seen.text(), "the connection to NATS is back") })
+	hasAll(t, seen.text(), "trouble with NATS")
 }
 
 // TestContext ends an attempt to join a server that says nothing.
