@@ -114,7 +114,7 @@ func (n *node) explain(err error) error {
 		fix = "no server answers there: check the URL, and that NATS is running and not behind a firewall"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		fix = "a file of its credentials or certificates cannot be read"
-	case errors.As(err, &dial) && dial.Op == "remote error":
+	case errors.As(err, &dial) && dial.Op == "remote error", errors.Is(err, nats.ErrTLS):
 		fix = "it does not accept this node's certificate, or asks for one: check the files of certificate and key"
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, io.EOF), errors.Is(err, nats.ErrStaleConnection):
 		fix = "the connection was lost and is being opened again: check that NATS is running"
