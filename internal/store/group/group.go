@@ -52,13 +52,14 @@ type Line[R Request] struct {
 	// Closing is closed when Close begins, Stopped when the writer is gone.
 	Closing, Stopped chan struct{}
 
-	idle sync.Pool
+	plenty chan struct{} // gets one when enough requests are queued
+	idle   sync.Pool
 }
 
 // NewLine makes a line in which so many requests wait at most; whoever comes
 // then waits to get in. fresh makes an empty request.
 func NewLine[R Request](size int, fresh func() R) *Line[R] {
-	l := &Line[R]{Queue: make(chan R, size), Closing: make(chan struct{}), Stopped: make(chan struct{})}
+	l := &Line[R]{Queue: make(chan R, size), Closing: make(chan struct{}), Stopped: make(chan struct{}), plenty: make(chan struct{}, 1)}
 	l.idle.New = func() any {
 		r := fresh()
 		r.ticket().done = make(chan struct{}, 1)
@@ -97,6 +98,12 @@ func (l *Line[R]) Submit(ctx context.Context, queue chan<- R, fill func(r R)) er
 	case <-l.Closing:
 		return store.ErrClosed
 	}
+	if len(l.Queue) >= enough {
+		select {
+		case l.plenty <- struct{}{}:
+		default:
+		}
+	}
 	t := r.ticket()
 	var gaveUp error
 	select {
@@ -126,14 +133,12 @@ func (l *Line[R]) outcome(r R) error {
 }
 
 // Gather lets requests come together, because a larger transaction costs less
-// for each. It waits up to steps pauses, until enough are queued; with 0 steps
-// it only lets goroutines run that are ready to, which takes no time when
-// there are none, until most are queued. For the writer.
-func (l *Line[R]) Gather(steps int, pause time.Duration, most int) {
-	if steps > 0 {
-		for ; steps > 0 && len(l.Queue) < enough; steps-- {
-			time.Sleep(pause)
-		}
+// for each. It waits for the pause, or until enough are queued; without one it
+// only lets goroutines run that are ready to, which takes no time when there
+// are none, until most are queued. For the writer.
+func (l *Line[R]) Gather(pause time.Duration, most int) {
+	if pause > 0 {
+		l.await(pause)
 		return
 	}
 	before := -1
@@ -144,6 +149,22 @@ func (l *Line[R]) Gather(steps int, pause time.Duration, most int) {
 		}
 		before = n
 		runtime.Gosched()
+	}
+}
+
+func (l *Line[R]) await(pause time.Duration) {
+	select {
+	case <-l.plenty: // of an earlier time
+	default:
+	}
+	if len(l.Queue) >= enough {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.plenty:
 	}
 }
 

@@ -149,25 +149,35 @@ func TestClose(t *testing.T) {
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLine(100)
-		took := func(steps int) time.Duration {
+		took := func(pause time.Duration) time.Duration {
 			begun := time.Now()
-			l.Gather(steps, time.Second, 10)
+			l.Gather(pause, 10)
 			return time.Since(begun)
 		}
-		if d := took(3); d != 3*time.Second {
-			t.Errorf("3 steps take %v", d)
+		if d := took(3 * time.Second); d != 3*time.Second {
+			t.Errorf("a pause of 3s takes %v", d)
 		}
 		if d := took(0); d != 0 {
-			t.Errorf("no steps take %v", d)
+			t.Errorf("no pause takes %v", d)
 		}
+		var written []int
 		go func() {
 			time.Sleep(1500 * time.Millisecond)
 			for range enough {
-				l.Queue <- nil
+				submit(t.Context(), l, 0)
 			}
 		}()
-		if d := took(5); d != 2*time.Second {
-			t.Errorf("5 steps take %v while enough come", d)
+		if d := took(5 * time.Second); d != 1500*time.Millisecond {
+			t.Errorf("a pause takes %v, and enough have come after 1.5s", d)
 		}
+		if d := took(5 * time.Second); d != 0 {
+			t.Errorf("a pause takes %v when enough are there", d)
+		}
+		go answer(l, &written)
+		synctest.Wait()
+		if d := took(time.Second); d != time.Second {
+			t.Errorf("a pause of 1s takes %v when enough had been there", d)
+		}
+		close(l.Stopped)
 	})
 }

@@ -138,22 +138,21 @@ func (w *writer) again() {
 // gather waits for more requests under load, which the size of the last
 // transaction tells.
 func (w *writer) gather() {
-	steps := 0
+	pause := time.Duration(0)
 	switch {
 	case w.last >= fullLoad:
-		steps = fullSteps
+		pause = fullPause
 	case w.last >= busyBatch:
-		steps = gatherSteps
+		pause = busyPause
 	}
-	w.store.line.Gather(steps, gatherStep, w.store.options.maxBatch)
+	w.store.line.Gather(pause, w.store.options.maxBatch)
 }
 
 const (
-	busyBatch   = 4  // requests in the last transaction, for the next to be waited for
-	fullLoad    = 16 // requests in it, for the next to be waited for longer: others commit, too
-	gatherSteps = 2
-	fullSteps   = 6
-	gatherStep  = 1 * time.Millisecond
+	busyBatch = 4  // requests in the last transaction, for the next to be waited for
+	fullLoad  = 10 // requests in it, for the next to be waited for longer: others commit, too
+	busyPause = 2 * time.Millisecond
+	fullPause = 12 * time.Millisecond
 )
 
 // fill takes what waits, as far as it fits into one transaction.

@@ -115,17 +115,16 @@ func (w *writer) run() {
 // gather waits for more requests under load, which the size of the last
 // transaction tells: the fixed part of one is worth that of several requests.
 func (w *writer) gather() {
-	steps := 0
+	pause := time.Duration(0)
 	if w.last >= busyBatch {
-		steps = gatherSteps
+		pause = gatherPause
 	}
-	w.store.line.Gather(steps, gatherStep, w.store.options.maxBatch)
+	w.store.line.Gather(pause, w.store.options.maxBatch)
 }
 
 const (
 	busyBatch   = 4 // requests in the last transaction, for the next to be waited for
-	gatherSteps = 2
-	gatherStep  = 2500 * time.Microsecond
+	gatherPause = 5 * time.Millisecond
 )
 
 // fill takes what waits, as far as it fits into one transaction.
