@@ -28,9 +28,11 @@ var (
 // concurrently.
 type Bus interface {
 	// Send passes data to another node, in the order of sending for each of
-	// them, at most once. It keeps no reference to data, does not wait for the
-	// receiver, and gives an error at once while the node is cut off. What was
-	// not sent, or got lost on its way, the receiver learns by Missed.
+	// them, at most once, at once or with what is sent to it in the next few
+	// milliseconds. It keeps no reference to data, does not wait for the
+	// receiver, and gives an error if it is known already that the node is cut
+	// off. What was not sent, or got lost on its way, the receiver learns by
+	// Missed.
 	Send(to store.NodeID, data []byte) error
 	// Ask has another node Answer. ErrNoNode, ErrDisconnected, a *RemoteError
 	// when it answered with an error, the error of the context, or others.

@@ -11,7 +11,7 @@ import (
 
 // maxWaiting is how many frames wait for a node in an Exchange. Those beyond
 // are lost.
-const maxWaiting = 4096
+const maxWaiting = 1024
 
 // Exchange is the bus of nodes in one process. It is for tests, and has
 // switches for what can go wrong. Its methods may be called concurrently.
@@ -107,8 +107,10 @@ func (s *seat) publish(to store.NodeID, frame []byte) error {
 	if err != nil || peer == nil {
 		return err
 	}
-	if s.x.lose != nil && frame[0] == frameMessage && s.x.lose(s.self, to, frame[frameHeader:]) {
-		return nil
+	if s.x.lose != nil && frame[0] == frameMessages {
+		if data, _ := first(frame[frameHeader:]); s.x.lose(s.self, to, data) {
+			return nil
+		}
 	}
 	select {
 	case peer.queue <- slices.Clone(frame):
@@ -181,8 +183,8 @@ func (s *seat) Close() error {
 		delete(s.x.seats, s.self)
 	}
 	s.x.mu.Unlock()
-	s.once.Do(func() { close(s.stop) })
 	s.lines.Close()
+	s.once.Do(func() { close(s.stop) })
 	s.done.Wait()
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 func bubble(t *testing.T, test func(t *testing.T, x *bus.Exchange, n *bustest.Network)) {
 	synctest.Test(t, func(t *testing.T) {
 		x := bus.NewExchange()
-		test(t, x, &bustest.Network{Join: x.Join, Cut: x.Cut, Mend: x.Mend, Waiting: 4096})
+		test(t, x, &bustest.Network{Join: x.Join, Cut: x.Cut, Mend: x.Mend, Waiting: 1024})
 	})
 }
 
@@ -37,6 +37,7 @@ func TestLost(t *testing.T) {
 			if err := a.Send(2, []byte(data)); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(50 * time.Millisecond) // so that the next is not joined with it
 			synctest.Wait()
 		}
 		send("one")
@@ -59,6 +60,43 @@ func TestLost(t *testing.T) {
 		if b.MissedOf(1) != 2 || len(b.Got(1)) != 3 {
 			t.Errorf("at last: missed %d times, got %q", b.MissedOf(1), b.Got(1))
 		}
+	})
+}
+
+// TestTogether sends a message at once, and what follows soon after together
+// with what comes meanwhile.
+func TestTogether(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *bus.Exchange, n *bustest.Network) {
+		a, b := bustest.Join(t, n, 1), bustest.Join(t, n, 2)
+		got := 0
+		// after waits, sends messages, and says how many have come since.
+		after := func(pause time.Duration, messages, come int) {
+			t.Helper()
+			time.Sleep(pause)
+			for i := range messages {
+				if err := a.Send(2, []byte{byte(i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if got += come; len(b.Got(1)) != got {
+				t.Fatalf("%d have come, want %d", len(b.Got(1)), got)
+			}
+		}
+		const ms = time.Millisecond
+		after(0, 1, 1) // the first goes at once
+		after(1*ms, 2, 0)
+		after(1*ms, 0, 2) // and what follows when a short pause is over
+		after(1*ms, 5, 0)
+		after(1*ms, 0, 5) // these are so many that the next pause is long
+		after(2*ms, 2, 0)
+		after(6*ms, 0, 2)
+		after(1000*ms, 1, 1)
+		after(0, 1, 0)
+		if err := a.Send(2, make([]byte, bustest.Large)); err != nil {
+			t.Fatal(err)
+		}
+		after(0, 0, 2) // a large one waits for nothing
 	})
 }
 

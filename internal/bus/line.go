@@ -22,12 +22,25 @@ const (
 	deafBeats = 20
 )
 
-// A frame is one byte that says what it is, the sender, a number, and for a
-// message the data.
+// A frame is one byte that says what it is, the sender, a number, and what
+// belongs to it.
 const (
-	frameMessage = 'm' // the number is its place among those from the sender to the receiver, from 1
-	frameBeat    = 'b' // the number is that of the last message
-	frameHeader  = 1 + 8 + 8
+	// Messages, each after its length as a uvarint. The number is the place of
+	// the first among those from the sender to the receiver, from 1.
+	frameMessages = 'm'
+	frameBeat     = 'b' // the number is that of the last message
+	frameHeader   = 1 + 8 + 8
+)
+
+// A frame costs its sender, the bus and its receiver more than what is in it,
+// above all in waking up. So messages to a node wait for each other, unless
+// none was sent for a while: the longer, the more came together the last time.
+const (
+	shortPause = 2 * time.Millisecond // between two frames
+	longPause  = 8 * time.Millisecond // after one of at least fullFrame messages
+	fullFrame  = 3
+	// maxFrame is the size in bytes from which a frame does not wait.
+	maxFrame = 32 << 10
 )
 
 // Lines numbers the messages between this node and each of the others, and
@@ -51,8 +64,11 @@ type Lines struct {
 // line is what passes to and from one other node.
 type line struct {
 	mu    sync.Mutex
-	sent  uint64 // number of the last message to it
-	frame []byte // the buffer of frames to it
+	sent  uint64      // number of the last message to it
+	frame []byte      // what waits to be published; empty: nothing
+	count int         // messages in it
+	next  time.Time   // when it may be published
+	timer *time.Timer // publishes it then
 
 	got   uint64 // number of the last message from it; only Take uses it
 	heard atomic.Bool
@@ -68,32 +84,84 @@ func NewLines(self store.NodeID, h Handler, publish func(to store.NodeID, frame 
 	return l
 }
 
-// Close ends the beats.
+// Close publishes what waits, and ends the beats.
 func (l *Lines) Close() {
 	l.once.Do(func() { close(l.stop) })
 	l.done.Wait()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for id, p := range l.lines {
+		p.mu.Lock()
+		// Should it fail, the receiver looks into the store, since this node
+		// leaves.
+		_ = p.flush(l, id)
+		p.mu.Unlock()
+	}
 }
 
-// Send numbers a message and publishes it. The number is used up if that
-// fails, so that the receiver learns that it missed something.
+// Send numbers a message and publishes it, at once or with others a little
+// later. The number is used up if that fails, so that the receiver learns that
+// it missed something.
 func (l *Lines) Send(to store.NodeID, data []byte) error {
 	p := l.line(to)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.count > 0 && len(data) >= maxFrame {
+		_ = p.flush(l, to) // what is too large for the bus takes no others with it
+	}
 	p.sent++
-	return p.write(l, to, frameMessage, data)
+	if p.count++; p.count == 1 {
+		p.begin(l, frameMessages)
+	}
+	p.frame = binary.AppendUvarint(p.frame, uint64(len(data)))
+	p.frame = append(p.frame, data...)
+	pause := time.Until(p.next)
+	switch {
+	case pause <= 0 || len(p.frame) >= maxFrame || l.closed():
+		return p.flush(l, to)
+	case p.count > 1: // the timer runs
+	case p.timer == nil:
+		p.timer = time.AfterFunc(pause, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			_ = p.flush(l, to) // the receiver learns that it failed
+		})
+	default:
+		p.timer.Reset(pause)
+	}
+	return nil
 }
 
-// write publishes a frame; p.mu is held.
-func (p *line) write(l *Lines, to store.NodeID, kind byte, data []byte) error {
-	b := append(p.frame[:0], kind)
-	b = binary.BigEndian.AppendUint64(b, uint64(l.self))
-	b = binary.BigEndian.AppendUint64(b, p.sent)
-	b = append(b, data...)
-	if cap(b) <= 1<<16 {
-		p.frame = b
+func (l *Lines) closed() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
 	}
-	return l.publish(to, b)
+}
+
+// begin begins a frame with the number of the last message; p.mu is held.
+func (p *line) begin(l *Lines, kind byte) {
+	p.frame = append(p.frame[:0], kind)
+	p.frame = binary.BigEndian.AppendUint64(p.frame, uint64(l.self))
+	p.frame = binary.BigEndian.AppendUint64(p.frame, p.sent)
+}
+
+// flush publishes what waits; p.mu is held.
+func (p *line) flush(l *Lines, to store.NodeID) error {
+	if len(p.frame) == 0 {
+		return nil
+	}
+	frame, pause := p.frame, shortPause
+	if p.count >= fullFrame {
+		pause = longPause
+	}
+	p.next = time.Now().Add(pause)
+	if p.frame, p.count = frame[:0], 0; cap(frame) > 2*maxFrame {
+		p.frame = nil
+	}
+	return l.publish(to, frame)
 }
 
 // Take takes a frame that has come, one at a time, and keeps it. What is no
@@ -105,17 +173,13 @@ func (l *Lines) Take(frame []byte) {
 	from := store.NodeID(binary.BigEndian.Uint64(frame[1:]))
 	number := binary.BigEndian.Uint64(frame[9:])
 	switch frame[0] {
-	case frameMessage:
+	case frameMessages:
 		p := l.line(from)
 		p.heard.Store(true)
-		if number <= p.got {
-			return // its loss was told already
+		for data, rest := first(frame[frameHeader:]); data != nil; data, rest = first(rest) {
+			l.receive(p, from, number, data)
+			number++
 		}
-		if number != p.got+1 {
-			l.handler.Missed(from)
-		}
-		p.got = number
-		l.handler.Receive(from, frame[frameHeader:])
 	case frameBeat:
 		p := l.line(from)
 		p.heard.Store(true)
@@ -124,6 +188,29 @@ func (l *Lines) Take(frame []byte) {
 			l.handler.Missed(from)
 		}
 	}
+}
+
+// first gives the first message of those in a frame, and the rest; nil when
+// there is none, or what is there is none.
+func first(messages []byte) (data, rest []byte) {
+	size, n := binary.Uvarint(messages)
+	if n <= 0 || size > uint64(len(messages)-n) {
+		return nil, nil
+	}
+	end := n + int(size)
+	return messages[n:end:end], messages[end:]
+}
+
+// receive takes a message.
+func (l *Lines) receive(p *line, from store.NodeID, number uint64, data []byte) {
+	if number <= p.got {
+		return // its loss was told already
+	}
+	if number != p.got+1 {
+		l.handler.Missed(from)
+	}
+	p.got = number
+	l.handler.Receive(from, data)
 }
 
 func (l *Lines) line(id store.NodeID) *line {
@@ -186,7 +273,9 @@ func (l *Lines) beat() {
 			p.mu.Lock()
 			// Should it fail, the other node does not hear this one, and looks
 			// into the store.
-			_ = p.write(l, id, frameBeat, nil)
+			_ = p.flush(l, id)
+			p.begin(l, frameBeat)
+			_ = p.flush(l, id)
 			p.mu.Unlock()
 			l.listen(id, p)
 		}

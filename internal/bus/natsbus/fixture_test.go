@@ -151,7 +151,7 @@ func network(t *testing.T) *bustest.Network {
 		},
 		Cut:     func(id store.NodeID) { wires[id].set(true) },
 		Mend:    func(id store.NodeID) { wires[id].set(false) },
-		Waiting: maxWaiting,
+		Waiting: maxWaitingBytes / bustest.Large,
 	}
 }
 
