@@ -24,8 +24,9 @@ func newBenchCommand(e *env) *cobra.Command {
 			"callbacks were lost or out of order.\n\n" +
 			"With --nodes each call goes from one node to another, so that what the nodes\n" +
 			"tell each other is part of it, and the cost of a call is the sum over all of\n" +
-			"them. CPU and memory are taken from each node's /metrics, or from the\n" +
-			"processes that --pid names.",
+			"them. With --spread as well, users are where a proxy would put them: of two\n" +
+			"nodes, half of the calls are within one. CPU and memory are taken from each\n" +
+			"node's /metrics, or from the processes that --pid names.",
 		Example: "  ringback bench --rate 200 --duration 30s\n" +
 			"  ringback bench --connections 10000 --idle\n" +
 			"  ringback bench --url http://127.0.0.1:8080 --app 1 --json\n" +
@@ -47,6 +48,7 @@ func newBenchCommand(e *env) *cobra.Command {
 	fs.BoolVar(&cfg.NoVerify, "no-verify", false, "do not verify the signatures of callbacks")
 	url := fs.String("url", "", "`URL` of a running server to use instead")
 	fs.StringSliceVar(&cfg.URLs, "nodes", nil, "`URLs` of its nodes, separated by commas; callers and callees are on different ones")
+	fs.BoolVar(&cfg.Spread, "spread", false, "put users on any of the nodes, as a proxy does: some calls are within one")
 	app := appFlag(cmd, 0)
 	fs.StringVar(&cfg.Secret, "secret", "", "its app's secret; by default that in the environment variable "+secretVariable)
 	fs.IntSliceVar(&cfg.PIDs, "pid", nil, "its process `ID`, or those of its nodes, to measure CPU and memory\n(default: as its /metrics say)")
@@ -60,6 +62,8 @@ func newBenchCommand(e *env) *cobra.Command {
 		switch {
 		case *url != "" && len(cfg.URLs) > 0:
 			return mistake(cmd, "--url is one server and --nodes are several nodes of one: give one of the two")
+		case cfg.Spread && len(cfg.URLs) == 0:
+			return mistake(cmd, "--spread is over several nodes of a server: name them by --nodes")
 		case *url != "":
 			cfg.URLs = []string{*url}
 		}

@@ -16,6 +16,7 @@ func TestBenchMistakes(t *testing.T) {
 		"at least 2":       {"--connections", "1"},
 		"takes flags only": {"now"},
 		"must be a number": {"--app", "x"},
+		"name them by":     {"--spread", "--url", "http://localhost"},
 		"one of the two":   {"--url", "http://localhost", "--nodes", "http://localhost,http://localhost:81"},
 		"has no host":      {"--nodes", "localhost", "--app", "1", "--secret", "s"},
 	} {

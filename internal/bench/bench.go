@@ -38,8 +38,10 @@ type Config struct {
 
 	// URLs are the nodes of a running server. AppID and Secret are of an app
 	// that it knows. Caller and callee of a call are on nodes that follow each
-	// other.
+	// other; with Spread each is on any node, as a proxy in front has it that
+	// balances connections.
 	URLs        []string
+	Spread      bool
 	AppID       uint32
 	Secret      string
 	AllowRemote bool // the URLs may lead elsewhere than to this machine

@@ -60,15 +60,22 @@ func (b *run) login(ctx context.Context, i int) (user, error) {
 	if err != nil {
 		return user{}, err
 	}
-	c, err := client.Dial(ctx, b.cfg.URLs[nodeOf(i, len(b.cfg.URLs))], client.Options{
+	c, err := client.Dial(ctx, b.cfg.URLs[nodeOf(i, len(b.cfg.URLs), b.cfg.Spread)], client.Options{
 		AppID: b.cfg.AppID, UserID: id, Platform: "LINUX", Token: token, OnEvent: b.event,
 	})
 	return user{id, c}, err
 }
 
 // nodeOf is the node of a user. Users 2p and 2p+1 are a pair: the caller is on
-// one node and the callee on the next, and the pairs go round all nodes.
-func nodeOf(user, nodes int) int { return (user/2 + user%2) % nodes }
+// one node and the callee on the next, and the pairs go round all nodes. Spread,
+// callee and caller are as often on the same node as on any other two.
+func nodeOf(user, nodes int, spread bool) int {
+	pair, callee := user/2, user%2
+	if spread {
+		return (pair + callee*(pair/nodes)) % nodes
+	}
+	return (pair + callee) % nodes
+}
 
 // event is the handler of every client.
 func (b *run) event(_ *client.Client, ev client.Event) {

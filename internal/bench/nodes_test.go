@@ -111,6 +111,12 @@ func TestRunOverNodes(t *testing.T) {
 	if !strings.Contains(out.String(), "2; each call goes from one to another") {
 		t.Errorf("the report does not say that there are nodes:\n%s", &out)
 	}
+	r.Spread = true
+	out.Reset()
+	r.Print(&out)
+	if !strings.Contains(out.String(), "2; one call in 2 is within a node") {
+		t.Errorf("the report does not say that users are on any node:\n%s", &out)
+	}
 }
 
 func TestWhatIsNotMeasured(t *testing.T) {
@@ -129,13 +135,28 @@ func TestWhatIsNotMeasured(t *testing.T) {
 }
 
 func TestNodeOf(t *testing.T) {
-	for nodes, want := range map[int]string{1: "000000", 2: "011001", 3: "011220"} {
+	type test struct {
+		nodes  int
+		spread bool
+		want   string
+	}
+	for _, test := range []test{
+		{1, false, "00 00 00"},
+		{2, false, "01 10 01 10"},
+		{3, false, "01 12 20"},
+		{1, true, "00 00 00"},
+		{2, true, "00 11 01 10"},
+		{3, true, "00 11 22 01 12 20 02 10 21"},
+	} {
 		got := ""
-		for user := range 6 {
-			got += string(rune('0' + nodeOf(user, nodes)))
+		for user := range 2 * (1 + strings.Count(test.want, " ")) {
+			if user > 0 && user%2 == 0 {
+				got += " "
+			}
+			got += string(rune('0' + nodeOf(user, test.nodes, test.spread)))
 		}
-		if got != want {
-			t.Errorf("%d nodes: users are on %s, want %s", nodes, got, want)
+		if got != test.want {
+			t.Errorf("%d nodes, spread %v: pairs are on %s, want %s", test.nodes, test.spread, got, test.want)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 
 // Report is what a run found.
 type Report struct {
-	Nodes          int        `json:"nodes"` // of the server; its usage is their sum
+	Nodes          int        `json:"nodes"`  // of the server; its usage is their sum
+	Spread         bool       `json:"spread"` // users are on any of them
 	Connections    int        `json:"connections"`
 	ConnectSeconds float64    `json:"connect_seconds"`
 	Idle           bool       `json:"idle"`
@@ -87,7 +88,7 @@ func (r *Report) Err() error {
 func (b *run) report(before, connected int64, open, shut usage) *Report {
 	calls := shut.calls - open.calls
 	r := &Report{
-		Nodes: len(b.cfg.URLs), Connections: len(b.users), ConnectSeconds: b.connectTime.Seconds(), Idle: b.cfg.Idle,
+		Nodes: len(b.cfg.URLs), Spread: b.cfg.Spread, Connections: len(b.users), ConnectSeconds: b.connectTime.Seconds(), Idle: b.cfg.Idle,
 		RateWanted: b.cfg.Rate, Seconds: shut.at.Sub(open.at).Seconds(), Calls: b.measured.Load(),
 		Errors: Errors{b.errs.sum(), b.errs.all()},
 	}
@@ -152,7 +153,11 @@ func (r *Report) Print(w io.Writer) error {
 	}
 	line("connections", "%d in %.2f s", r.Connections, r.ConnectSeconds)
 	if r.Nodes > 1 {
-		line("nodes", "%d; each call goes from one to another", r.Nodes)
+		how := "each call goes from one to another"
+		if r.Spread {
+			how = fmt.Sprintf("one call in %d is within a node", r.Nodes)
+		}
+		line("nodes", "%d; %s", r.Nodes, how)
 	}
 	if !r.Idle {
 		wanted := ""
