@@ -153,11 +153,13 @@ func (p *line) flush(l *Lines, to store.NodeID) error {
 	if len(p.frame) == 0 {
 		return nil
 	}
-	frame, pause := p.frame, shortPause
-	if p.count >= fullFrame {
-		pause = longPause
+	switch {
+	case p.count >= fullFrame:
+		p.next = time.Now().Add(longPause)
+	case p.count > 0: // no beat
+		p.next = time.Now().Add(shortPause)
 	}
-	p.next = time.Now().Add(pause)
+	frame := p.frame
 	if p.frame, p.count = frame[:0], 0; cap(frame) > 2*maxFrame {
 		p.frame = nil
 	}
