@@ -46,6 +46,7 @@ FUZZTIME ?= 20s
 fuzz:
 	$(GO) test ./internal/call -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/auth -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
+	$(GO) test ./internal/wire -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./internal/ws -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 	$(GO) test ./callback -run '^$$' -fuzz . -fuzztime $(FUZZTIME)
 

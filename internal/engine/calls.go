@@ -189,7 +189,7 @@ func (e *Engine) apply(ctx context.Context, c *entry, cmd call.Command, ack func
 		ack(res)
 		e.announce(t)
 		if e.Peers != nil {
-			e.spread(c, news{Events: []event{wrap(t.Event)}, Soft: true}, nil)
+			e.spread(c, news{Events: []call.Event{t.Event}, Soft: true}, nil)
 		}
 		return nil
 	}

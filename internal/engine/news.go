@@ -46,8 +46,10 @@ func (p *past) add(id call.ID) {
 func (e *Engine) first(l *letter) {
 	n := l.News
 	var created call.Event
-	if len(n.Events) > 0 && n.Events[0].Created != nil {
-		created = *n.Events[0].Created
+	if len(n.Events) > 0 {
+		if _, ok := n.Events[0].(call.CallCreated); ok {
+			created = n.Events[0]
+		}
 	}
 	e.mu.Lock()
 	if _, old := e.past.have[n.Call]; old {
@@ -139,7 +141,7 @@ func (e *Engine) hearOf(c *entry, l *letter) {
 // write it.
 func (e *Engine) hearSoft(c *entry, l *letter) {
 	if l.News.Commit == c.rec.CommitID && len(l.News.Events) == 1 {
-		e.tellSoft(c, l.News.Events[0].unwrap())
+		e.tellSoft(c, l.News.Events[0])
 	}
 }
 
@@ -160,8 +162,8 @@ func (e *Engine) next(c *entry, l *letter) {
 	// What this node itself has not written is not part of it.
 	after := c.durable()
 	var last call.Event
-	for i := range n.Events {
-		if last = n.Events[i].unwrap(); last == nil {
+	for _, last = range n.Events {
+		if last == nil {
 			e.lookAt(c) // of a later version
 			return
 		}

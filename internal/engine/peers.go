@@ -197,9 +197,9 @@ func (e *Engine) askConnected(ctx context.Context, node store.NodeID, app uint32
 		q.Sessions = append(q.Sessions, s.ID)
 	}
 	reply, err := e.Peers.Ask(ctx, node, e.letterOf(message{Connected: &q}))
-	var ids []call.SessionID
+	var a answer
 	if err == nil {
-		err = wire.Decode(reply, &ids)
+		err = wire.Decode(reply, &a, (*answer).values)
 	}
 	if err != nil {
 		e.Logger.Debug("a node did not say which sessions are connected", "node", int64(node), "error", err)
@@ -207,10 +207,8 @@ func (e *Engine) askConnected(ctx context.Context, node store.NodeID, app uint32
 	}
 	var out []store.Session
 	for _, s := range sessions {
-		for _, id := range ids {
-			if id == s.ID {
-				out = append(out, s)
-			}
+		if slices.Contains(a.Sessions, s.ID) {
+			out = append(out, s)
 		}
 	}
 	return out

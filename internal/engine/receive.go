@@ -49,7 +49,7 @@ func (e *Engine) startPeers() {
 // in the store.
 func (e *Engine) Receive(from store.NodeID, data []byte) {
 	l := &letter{from: from}
-	if err := wire.Decode(data, &l.message); err != nil {
+	if err := wire.Decode(data, &l.message, (*message).values); err != nil {
 		e.Logger.Warn("a message of another node cannot be read", "node", int64(from), "error", err)
 		e.Resync()
 		return
@@ -105,16 +105,16 @@ func (e *Engine) pass(l *letter) {
 // Answer answers another node's engine.
 func (e *Engine) Answer(_ store.NodeID, data []byte) ([]byte, error) {
 	var m message
-	if err := wire.Decode(data, &m); err != nil {
+	if err := wire.Decode(data, &m, (*message).values); err != nil {
 		return nil, err
 	}
-	ids := []call.SessionID{}
+	var a answer
 	if q := m.Connected; q != nil {
 		for _, s := range e.connectedHere(q.App, q.Users) {
-			ids = append(ids, s.ID)
+			a.Sessions = append(a.Sessions, s.ID)
 		}
 	}
-	return wire.Encode(ids), nil
+	return wire.Encode(&a, (*answer).values), nil
 }
 
 // Gain takes over calls of partitions that this node holds from now on: it

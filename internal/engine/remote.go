@@ -45,10 +45,10 @@ func (c *entry) shown() *call.Call {
 func tidings(c *entry, t Transition) news {
 	n := news{Prior: c.rec.CommitID}
 	for _, s := range c.soft {
-		n.Events = append(n.Events, wrap(s.event))
+		n.Events = append(n.Events, s.event)
 	}
 	if t.Event != nil {
-		n.Events = append(n.Events, wrap(t.Event))
+		n.Events = append(n.Events, t.Event)
 	}
 	return n
 }
