@@ -85,10 +85,10 @@ func TestTogether(t *testing.T) {
 		}
 		const ms = time.Millisecond
 		after(0, 1, 1) // the first goes at once
+		after(1*ms, 1, 0)
+		after(1*ms, 0, 1) // and what follows when a short pause is over
 		after(1*ms, 2, 0)
-		after(1*ms, 0, 2) // and what follows when a short pause is over
-		after(1*ms, 5, 0)
-		after(1*ms, 0, 5) // these are so many that the next pause is long
+		after(1*ms, 0, 2) // several: the next pause is long
 		after(2*ms, 2, 0)
 		after(6*ms, 0, 2)
 		after(1000*ms, 1, 1)

@@ -37,8 +37,7 @@ const (
 // none was sent for a while: the longer, the more came together the last time.
 const (
 	shortPause = 2 * time.Millisecond // between two frames
-	longPause  = 8 * time.Millisecond // after one of at least fullFrame messages
-	fullFrame  = 3
+	longPause  = 8 * time.Millisecond // after one of several messages
 	// maxFrame is the size in bytes from which a frame does not wait.
 	maxFrame = 32 << 10
 )
@@ -154,9 +153,9 @@ func (p *line) flush(l *Lines, to store.NodeID) error {
 		return nil
 	}
 	switch {
-	case p.count >= fullFrame:
+	case p.count > 1:
 		p.next = time.Now().Add(longPause)
-	case p.count > 0: // no beat
+	case p.count == 1: // 0 is a beat
 		p.next = time.Now().Add(shortPause)
 	}
 	frame := p.frame
