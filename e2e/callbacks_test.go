@@ -51,6 +51,7 @@ func (a *arrivals) seen() []string {
 
 // Endpoints with different options get the same call in their own ways.
 func TestEndpointOptions(t *testing.T) {
+	t.Parallel()
 	plain, strict, hold, form := &arrivals{fail: 1}, &arrivals{fail: 1}, &arrivals{fail: 2}, &arrivals{}
 	text := fmt.Sprintf("apps:\n  - id: %d\n    secret: %s\n    login_policy: multi\n    callbacks:\n", appID, secret)
 	for _, ep := range []struct {

@@ -56,6 +56,7 @@ func clusterLoad(c *cluster, log *history.Log, seed uint64, rate float64, d time
 
 // TestClusterRingsAcross has two users on different nodes call each other.
 func TestClusterRingsAcross(t *testing.T) {
+	t.Parallel()
 	log := history.NewLog()
 	w := loopback(t)
 	receiver := recordCallbacks(t, w, log, 1)
@@ -104,6 +105,7 @@ func TestClusterRingsAcross(t *testing.T) {
 // TestClusterTakesOver kills the node that minds a call's timer and delivers
 // its callbacks, and reports how late both are.
 func TestClusterTakesOver(t *testing.T) {
+	t.Parallel()
 	log := history.NewLog()
 	w := loopback(t)
 	receiver := recordCallbacks(t, w, log, 1)
@@ -175,6 +177,7 @@ func dialNode(t *testing.T, n *clusterNode, user string, on func(*client.Client,
 // TestClusterFaults lets users call each other in every way while everything
 // that can happen to a cluster happens to it, and has the history checked.
 func TestClusterFaults(t *testing.T) {
+	t.Parallel()
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
 	w := newNetwork(t)
@@ -258,6 +261,7 @@ func TestClusterFaults(t *testing.T) {
 // TestClusterRollingRestart restarts every node in turn under load; no call
 // may notice, so nothing is forgiven.
 func TestClusterRollingRestart(t *testing.T) {
+	t.Parallel()
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())
 	w := loopback(t)
@@ -285,6 +289,7 @@ func TestClusterRollingRestart(t *testing.T) {
 
 // TestClusterRefuses starts nodes that cannot take part, and reads why.
 func TestClusterRefuses(t *testing.T) {
+	t.Parallel()
 	w := loopback(t)
 	c := newCluster(t, w, 1, clusterApp(w, "http://127.0.0.1:1/"))
 	first, err := os.ReadFile(c.nodes[0].config)

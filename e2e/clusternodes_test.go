@@ -99,6 +99,7 @@ func (n *clusterNode) awaitMetrics(lines ...string) {
 // TestClusterNodes has operators see who is there, who holds what, and what is
 // wrong.
 func TestClusterNodes(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, loopback(t), 2, "")
 	one, two := c.nodes[0], c.nodes[1]
 	one.awaitNodes("both", func(v *nodesView) bool {
@@ -120,6 +121,7 @@ func TestClusterNodes(t *testing.T) {
 // TestClusterNodeCutOff has operators see a node without PostgreSQL, by itself
 // and by the others.
 func TestClusterNodeCutOff(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, newNetwork(t), 2, "")
 	one, two := c.nodes[0], c.nodes[1]
 	one.awaitNodes("both", func(v *nodesView) bool { return v.shares() == "node-1* 32, node-2 32" })
@@ -168,6 +170,7 @@ func TestClusterNodeCutOff(t *testing.T) {
 
 // TestClusterConsole has the overview show the nodes while there are several.
 func TestClusterConsole(t *testing.T) {
+	t.Parallel()
 	ctx := browserFor(t, 2*time.Minute)
 	c := newCluster(t, loopback(t), 2, "")
 	o := &operator{t: t, ctx: ctx, address: c.nodes[0].address}

@@ -248,6 +248,7 @@ func TestConsoleSignIn(t *testing.T) {
 }
 
 func TestConsoleApp(t *testing.T) {
+	t.Parallel()
 	o := openConsole(t)
 	o.signIn()
 	o.visit("apps/new")
@@ -295,6 +296,7 @@ func TestConsoleApp(t *testing.T) {
 }
 
 func TestConsoleCall(t *testing.T) {
+	t.Parallel()
 	o := openConsole(t)
 	o.signIn()
 	accept := make(chan string, 1)
@@ -341,6 +343,7 @@ func TestConsoleCall(t *testing.T) {
 }
 
 func TestConsoleRedeliver(t *testing.T) {
+	t.Parallel()
 	o := openConsole(t)
 	o.signIn()
 	o.backend.status.Store(http.StatusInternalServerError)

@@ -108,6 +108,7 @@ func (o *operator) inert(what string) {
 // Every page, full and with hostile texts, wide and narrow, light and dark:
 // accessible, readable and inert. RINGBACK_TEST_SHOTS keeps pictures.
 func TestConsoleLooks(t *testing.T) {
+	t.Parallel()
 	o := openConsole(t)
 	checker := axe(t)
 	o.visit("")

@@ -53,6 +53,7 @@ func (o *operator) press(who, part string) {
 // Phones of an app that was just made ring each other, and the console has the
 // call.
 func TestConsoleTry(t *testing.T) {
+	t.Parallel()
 	o := openConsole(t)
 	o.signIn()
 	o.visit("apps/new")

@@ -21,6 +21,7 @@ import (
 // users call each other in every way, keeps its promises: the history of what
 // everybody saw shows none of them broken.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	const admin = "e2e-history-admin-token"
 	log := history.NewLog()
 	seed := uint64(time.Now().UnixNano())

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +60,9 @@ func loopback(t *testing.T) *network { return &network{t: t, cidr: "127.0.0.0/8"
 // each network takes 256. They collide with nobody's, wherever this machine is.
 const benchmarking = "198.18.0.0/15"
 
+// networks counts those that this process has made, or tried to.
+var networks atomic.Int64
+
 // newNetwork makes a network that can be cut.
 func newNetwork(t *testing.T) *network {
 	t.Helper()
@@ -88,7 +92,7 @@ func (w *network) make(number int) (err error) {
 	subnet := fmt.Sprintf("198.%d.%d.", 18+number/256, number%256)
 	w.cidr, w.last = subnet+"0/24", 2
 	w.link = fmt.Sprintf("ringback%d", number)
-	w.prefix = fmt.Sprintf("%s%d-%d-", namespaces, os.Getpid(), number)
+	w.prefix = fmt.Sprintf("%s%d-%d-", namespaces, os.Getpid(), networks.Add(1))
 	w.router = w.prefix + "router"
 	w.t.Cleanup(w.remove)
 	defer func() {

@@ -227,6 +227,7 @@ func TestPageCancel(t *testing.T) {
 
 // A receiver that fails gets the callback again.
 func TestPageRetry(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.do("let the receiver fail", chromedp.Click(css(`[data-testid="receiver-fail"]`)))
 	p.click("alice", "call")

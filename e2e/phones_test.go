@@ -59,6 +59,7 @@ func (p *page) chip(who, field, user string) {
 
 // Both devices of a user ring; the one that did not answer learns why it stops.
 func TestPageSecondDevice(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.click("bob", "second-device")
 	p.state("bob-2", "idle")
@@ -83,6 +84,7 @@ func TestPageSecondDevice(t *testing.T) {
 // A group call in advanced mode: people are invited to it, join, leave, come
 // back, and one ends it for all.
 func TestPageGroup(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.add("carol", "Carol")
 	p.add("dave", "")
@@ -142,6 +144,7 @@ func TestPageTooMany(t *testing.T) {
 
 // What was missed is listed, and called back.
 func TestPageMissed(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.click("alice", "options")
 	p.set("alice", "timeout", "1")
@@ -165,6 +168,7 @@ func TestPageMissed(t *testing.T) {
 
 // A phone that was away while it rang learns how the call ended.
 func TestPageAway(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"online", "network"} {
 		t.Run(how, func(t *testing.T) {
 			p := openPage(t)
@@ -183,6 +187,7 @@ func TestPageAway(t *testing.T) {
 
 // Who is logged out cannot be rung, and can come back.
 func TestPageLogOut(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.click("bob", "session")
 	p.do("bob is logged out", chromedp.WaitReady(css(`[data-testid="phone-bob"][data-link="stopped"]`)))
@@ -196,6 +201,7 @@ func TestPageLogOut(t *testing.T) {
 
 // A name is text, whatever it contains.
 func TestPageNames(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	p.add("mallory", `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`)
 	p.add("layla", "\u202eليلى 𐍈😀")
@@ -236,6 +242,7 @@ func TestPageSound(t *testing.T) {
 
 // Two windows, each with one phone, ring each other.
 func TestPageOfOnePhone(t *testing.T) {
+	t.Parallel()
 	alice := openPage(t)
 	ctx, cancel := chromedp.NewContext(alice.ctx)
 	t.Cleanup(cancel)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +48,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	lastPort.Store(rand.Int64N(ports))
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -201,15 +204,29 @@ callbacks:
 	return file
 }
 
-// freeAddress is a loopback address on which nobody listens at the moment.
+// Ports of freeAddress, below those that systems choose for connections.
+const (
+	firstPort = 20_000
+	ports     = 10_000
+)
+
+// lastPort is the last of them that was given; TestMain begins with any.
+var lastPort atomic.Int64
+
+// freeAddress is a loopback address on which nobody listens at the moment, and
+// that nothing else in this process is given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+lastPort.Add(1)%ports)); err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // serve starts a server and waits until it is ready.

@@ -60,6 +60,7 @@ var receivers = []struct {
 // Each example receiver takes every callback of a real server, in JSON and as
 // a form, and nothing else.
 func TestReceivers(t *testing.T) {
+	t.Parallel()
 	for _, r := range receivers {
 		t.Run(r.name, func(t *testing.T) {
 			if _, err := exec.LookPath(r.tool); err != nil {

@@ -259,6 +259,7 @@ func (s *sdkServer) cancel(c *client.Client, callID string) {
 
 // The page rings and is rung, and a call outlives a restart of the server.
 func TestSDKInBrowserRestart(t *testing.T) {
+	t.Parallel()
 	s := newSDKServer(t)
 	p, alice := openSDKPage(t, s.url(), "bob"), s.dial("alice")
 	first := s.ring(alice, p, "bob")

@@ -156,6 +156,7 @@ func (w talker) quits(why string) {
 // Two browsers see and hear each other after an accepted invitation, in both
 // directions, one call after the other.
 func TestWebRTCCall(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "", rtcCamera...)
 	alice.shot("idle")
 	alice.press("ring")
@@ -195,6 +196,7 @@ func TestWebRTCCall(t *testing.T) {
 
 // Without a camera there is a test picture, and a word about it.
 func TestWebRTCWithoutCamera(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "")
 	alice.press("ring")
 	alice.says("note", "Sent instead: a test picture and a tone.")
@@ -213,6 +215,7 @@ func TestWebRTCWithoutCamera(t *testing.T) {
 
 // Calls that come to nothing.
 func TestWebRTCNoCall(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "", rtcCamera...)
 	alice.press("ring")
 	bob.becomes("ringing")
@@ -249,6 +252,7 @@ func TestWebRTCNoCall(t *testing.T) {
 // Both devices of a user ring, and the one that answers has the call. Who has
 // a call is busy for others.
 func TestWebRTCDevices(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "", rtcCamera...)
 	second := bob.another("bob")
 	alice.press("ring")
@@ -271,6 +275,7 @@ func TestWebRTCDevices(t *testing.T) {
 
 // A page that is reloaded takes its call along, and rings again.
 func TestWebRTCReload(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "", rtcCamera...)
 	alice.press("ring")
 	bob.becomes("ringing")
@@ -288,6 +293,7 @@ func TestWebRTCReload(t *testing.T) {
 
 // Browsers that do not reach each other say what that takes.
 func TestWebRTCUnreachable(t *testing.T) {
+	t.Parallel()
 	alice, bob := openTalkers(t, "iceTransportPolicy: 'relay'", rtcCamera...) // and there is no relay
 	alice.press("ring")
 	bob.becomes("ringing")
@@ -330,6 +336,7 @@ func TestWebRTCSignal(t *testing.T) {
 
 // Wide and narrow, light and dark.
 func TestWebRTCLooks(t *testing.T) {
+	t.Parallel()
 	checker := axe(t)
 	alice, bob := openTalkers(t, "", rtcCamera...)
 	look := func(w talker, what string) {
