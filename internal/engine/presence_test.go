@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
+	"github.com/ringback/ringback/internal/store"
 )
 
 func TestLoginPolicies(t *testing.T) {
@@ -235,6 +236,43 @@ func TestRestartLeavesCallsOfTheServerAPI(t *testing.T) {
 		synctest.Wait()
 		if s := w.state(id, "bob"); s != call.Cancelled {
 			t.Errorf("the caller came and went, and bob is %s", s)
+		}
+	})
+}
+
+// TestRemovedEndpoint gives up whatever an endpoint was due that was removed,
+// also when it is more than the store gives up at once.
+func TestRemovedEndpoint(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		apps := []store.App{{ID: app, Endpoints: []string{"http://a"}}}
+		ids, err := w.store.SyncApps(t.Context(), apps, w.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := make([]*store.Event, store.FailAtOnce+300)
+		for i := range events {
+			events[i] = &store.Event{App: app, Name: "user_action", At: w.now(), Fields: []byte("{}"), Deliveries: []store.Subscription{{Endpoint: ids[0][0]}}}
+		}
+		if err := w.store.CommitSessions(t.Context(), &store.SessionCommit{App: app, User: "alice", Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		apps[0].Endpoints = nil
+		if _, err := w.store.SyncApps(t.Context(), apps, w.now()); err != nil {
+			t.Fatal(err)
+		}
+		due := func() int {
+			list, err := w.store.PendingDeliveries(t.Context(), store.AllPartitions, ids[0][0], w.now(), false, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list)
+		}
+		if n := due(); n != 300 {
+			t.Errorf("%d are pending at once, want 300", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := due(); n != 0 {
+			t.Errorf("%d are pending at last", n)
 		}
 	})
 }

@@ -153,8 +153,8 @@ func (e *Engine) adoptAbsence(c *call.Call, user call.UserID) {
 	e.awaitAbsence(userKey{c.App, user})
 }
 
-// janitor drops old sessions and prunes what is past its retention, in small
-// steps.
+// janitor drops old sessions, gives up what removed endpoints were still due,
+// and prunes what is past its retention, in small steps.
 func (e *Engine) janitor() {
 	const (
 		pause = time.Minute
@@ -165,7 +165,7 @@ func (e *Engine) janitor() {
 		wait := pause
 		// Of several nodes one is enough.
 		if e.Peers == nil || e.Peers.Holds(0) {
-			if e.dropOldSessions(step) || e.prune(step) {
+			if e.dropOldSessions(step) || e.failRemoved(step) || e.prune(step) {
 				wait = rest
 			}
 		}
@@ -175,6 +175,15 @@ func (e *Engine) janitor() {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// failRemoved reports whether there may be more to give up.
+func (e *Engine) failRemoved(step int) bool {
+	n, err := e.Store.FailRemoved(e.ctx, step)
+	if err != nil && e.ctx.Err() == nil {
+		e.Logger.Warn("giving up deliveries of removed endpoints failed", "error", err)
+	}
+	return err == nil && n > 0
 }
 
 // prune reports whether there may be more to delete.

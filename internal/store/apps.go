@@ -12,7 +12,8 @@ import (
 // made at run time and are kept whole.
 type Apps interface {
 	// SyncApps makes the apps of the configuration file those that are given.
-	// Pending deliveries of endpoints that are no longer there become failed.
+	// Pending deliveries of endpoints that are no longer there become failed,
+	// the first FailAtOnce of them with it, and others by FailRemoved.
 	// It gives the ID of every endpoint, in the order of apps and URLs; an
 	// endpoint that comes back has its old one. An ID that an app made at run
 	// time has gives an *AppTakenError, and nothing changes.
@@ -39,6 +40,11 @@ type Apps interface {
 	// (0: the newest), at most limit.
 	AuditLog(ctx context.Context, before int64, limit int) ([]Audit, error)
 }
+
+// FailAtOnce is how many pending deliveries of removed endpoints become failed
+// with the removal. With all of them it could take minutes, in which no call
+// is written.
+const FailAtOnce = 5000
 
 // EndpointID is the number under which the store knows an endpoint, that is a
 // pair of app and URL. It is never used again for another.

@@ -238,4 +238,9 @@ type Upkeep interface {
 	// and the audit log. It gives the number deleted; 0: nothing is left to
 	// delete. Short limits keep commits from waiting.
 	Prune(ctx context.Context, before call.Instant, limit int) (int, error)
+	// FailRemoved makes pending deliveries of endpoints that were removed
+	// failed, at most limit, those that are due first, and gives their number;
+	// 0: nothing is left to do. Those of an endpoint that comes back before
+	// stay pending.
+	FailRemoved(ctx context.Context, limit int) (int, error)
 }

@@ -29,7 +29,13 @@ const (
 	listFileEndpoints    = `SELECT id FROM endpoints WHERE NOT removed AND app_id NOT IN (SELECT id FROM apps WHERE managed)`
 	listManagedEndpoints = `SELECT id FROM endpoints WHERE NOT removed AND app_id = $1`
 	removeEndpoints      = `UPDATE endpoints SET removed = true WHERE id = ANY($1::bigint[])`
-	failPending          = `UPDATE deliveries SET state = 2 WHERE endpoint_id = $1 AND state = 0`
+	failPending          = `UPDATE deliveries AS d SET state = 2
+		FROM (SELECT call_id, endpoint_id, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 0
+			ORDER BY due_ms, event_id LIMIT $2 FOR UPDATE) AS n
+		WHERE d.call_id = ANY (ARRAY[n.call_id]) AND d.endpoint_id = n.endpoint_id AND d.sequence = n.sequence`
+	findRemoved = `SELECT p.id FROM endpoints AS p WHERE p.removed
+		AND (SELECT d.endpoint_id FROM deliveries AS d WHERE d.endpoint_id = p.id AND d.state = 0 LIMIT 1) IS NOT NULL ORDER BY p.id LIMIT 1`
+	lockRemoved = `SELECT id FROM endpoints WHERE id = $1 AND removed FOR SHARE`
 
 	endpointColumns = `SELECT id, app_id, url, removed, paused, settings FROM endpoints `
 	listEndpoints   = endpointColumns + `ORDER BY id`
@@ -106,7 +112,7 @@ func putOne(ctx context.Context, tx pgx.Tx, e *store.EndpointRecord) error {
 }
 
 // keepEndpoints marks those endpoints of a list that are not wanted as
-// removed, and their pending deliveries as failed.
+// removed, and their pending deliveries as failed, up to FailAtOnce.
 func keepEndpoints(ctx context.Context, tx pgx.Tx, wanted []store.EndpointID, list string, args ...any) error {
 	there, err := query(ctx, tx, pgx.RowTo[int64], list, args...)
 	if err != nil {
@@ -119,12 +125,34 @@ func keepEndpoints(ctx context.Context, tx pgx.Tx, wanted []store.EndpointID, li
 	if _, err := tx.Exec(ctx, removeEndpoints, gone); err != nil {
 		return err
 	}
+	left := store.FailAtOnce
 	for _, id := range gone {
-		if _, err := tx.Exec(ctx, failPending, id); err != nil {
+		done, err := tx.Exec(ctx, failPending, id, left)
+		if err != nil {
 			return err
 		}
+		left -= int(done.RowsAffected())
 	}
 	return nil
+}
+
+// FailRemoved makes pending deliveries of a removed endpoint failed.
+func (s *Store) FailRemoved(ctx context.Context, limit int) (n int, err error) {
+	gone, err := read(ctx, s, pgx.RowTo[int64], findRemoved)
+	if err != nil || len(gone) == 0 {
+		return 0, err
+	}
+	err = s.transact(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		n = 0
+		there, err := query(ctx, tx, pgx.RowTo[int64], lockRemoved, gone[0])
+		if err != nil || len(there) == 0 { // it came back
+			return err
+		}
+		done, err := tx.Exec(ctx, failPending, gone[0], limit)
+		n = int(done.RowsAffected())
+		return err
+	})
+	return n, err
 }
 
 // ListEndpoints lists all endpoints there ever were.

@@ -21,7 +21,10 @@ const (
 	listFileEndpoints    = `SELECT id FROM endpoints WHERE removed = 0 AND app_id NOT IN (SELECT id FROM apps WHERE managed = 1)`
 	listManagedEndpoints = `SELECT id FROM endpoints WHERE removed = 0 AND app_id = ?1`
 	removeEndpoint       = `UPDATE endpoints SET removed = 1 WHERE id = ?1`
-	failPending          = `UPDATE deliveries SET state = 2 WHERE endpoint_id = ?1 AND state = 0`
+	failPending          = `UPDATE deliveries SET state = 2 WHERE (call_id, endpoint_id, sequence) IN
+		(SELECT call_id, endpoint_id, sequence FROM deliveries WHERE endpoint_id = ?1 AND state = 0 ORDER BY due_ms, event_id LIMIT ?2)`
+	findRemoved = `SELECT p.id FROM endpoints AS p WHERE p.removed = 1
+		AND EXISTS (SELECT 1 FROM deliveries AS d WHERE d.endpoint_id = p.id AND d.state = 0) LIMIT 1`
 
 	endpointColumns = `SELECT id, app_id, url, removed, paused, settings FROM endpoints `
 	listEndpoints   = endpointColumns + `ORDER BY id`
@@ -93,7 +96,7 @@ func (w *writer) putEndpoint(e *store.EndpointRecord) error {
 }
 
 // keepEndpoints marks those endpoints of a list that are not wanted as
-// removed, and their pending deliveries as failed.
+// removed, and their pending deliveries as failed, up to FailAtOnce.
 func (w *writer) keepEndpoints(list *statement, wanted map[store.EndpointID]bool) error {
 	removed := maps.Clone(w.removed)
 	var gone []store.EndpointID
@@ -106,19 +109,51 @@ func (w *writer) keepEndpoints(list *statement, wanted map[store.EndpointID]bool
 	if err := list.end(); err != nil {
 		return err
 	}
+	left := store.FailAtOnce
 	for _, id := range gone {
 		if err := w.conn.on(removeEndpoint).int(int64(id)).run(); err != nil {
 			return err
 		}
-		if err := w.conn.on(failPending).int(int64(id)).run(); err != nil {
+		n, err := w.failPending(id, left)
+		if err != nil {
 			return err
 		}
+		left -= n
 	}
 	for id := range wanted {
 		delete(removed, id)
 	}
 	w.removed = removed // until the transaction fails
 	return nil
+}
+
+// failPending marks pending deliveries of an endpoint as failed, and gives
+// their number.
+func (w *writer) failPending(id store.EndpointID, limit int) (int, error) {
+	err := w.conn.on(failPending).int(int64(id)).int(int64(limit)).run()
+	return int(w.conn.Changes()), err
+}
+
+// FailRemoved makes pending deliveries of a removed endpoint failed.
+func (s *Store) FailRemoved(ctx context.Context, limit int) (n int, err error) {
+	var id store.EndpointID
+	err = s.read(ctx, func(c *conn) error {
+		st := c.on(findRemoved)
+		for st.next() {
+			id = store.EndpointID(st.ColumnInt64(0))
+		}
+		return st.end()
+	})
+	if err != nil || id == 0 {
+		return 0, err
+	}
+	err = s.step(ctx, func(w *writer) (err error) {
+		if n = 0; w.removed[id] {
+			n, err = w.failPending(id, limit)
+		}
+		return err
+	})
+	return n, err
 }
 
 // ListEndpoints lists all endpoints there ever were.

@@ -15,7 +15,7 @@ func TestPlans(t *testing.T) {
 	all := []string{
 		insertCall, updateCall, endCall, insertHistory, insertEvent, insertDelivery, findRequest, putRequest,
 		listLive, listHistory, keepAttempt, putAttempt, listAttempts, listPending + pendingOrder, listStrict + pendingOrder, listOfCall,
-		listBacklogs, failPending, putLogin, putSession, dropSession, registerUser, findUser, listOpen, listOffline,
+		listBacklogs, failPending, findRemoved, putLogin, putSession, dropSession, registerUser, findUser, listOpen, listOffline,
 		findOldCalls, deleteOldCall, deleteHistory, findOldEvents, deleteOldRequests, deleteOldNonces, expiredNonces, expiredRequests,
 		listEvents, listEventsOf, lastEvent, moreEvents, listLogged, listPendingPlaces, listPlacesOfCall,
 		searchByID, searchLive, searchHistory, listUsers, findByKey, redeliver, listJobs, listAudit, useNonce, appendTrace, listTraces,

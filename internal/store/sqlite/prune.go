@@ -48,10 +48,10 @@ const (
 // old is what a prune looks at and deletes.
 type old struct{ *Store }
 
-// step has the writer carry out a step of the prune when its turn comes. The
-// step may come again from the beginning.
-func (o old) step(ctx context.Context, write func(w *writer) error) error {
-	return o.line.Submit(ctx, o.low, func(r *request) { r.work = work{write: write} })
+// step has the writer carry out a step of what has time, when its turn comes.
+// The step may come again from the beginning.
+func (s *Store) step(ctx context.Context, write func(w *writer) error) error {
+	return s.line.Submit(ctx, s.low, func(r *request) { r.work = work{write: write} })
 }
 
 // OldCalls implements scan.Old.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ringback/ringback/internal/call"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -74,6 +75,48 @@ func appsRemoval(f *fixture) {
 	f.reopen()
 	f.attempt(again[0], store.Pending, now+7)
 	f.equal("pending", f.pending(eps[0], now+100, false, 10), []*store.Delivery(nil))
+}
+
+// appsRemovalOfMany removes endpoints with more pending deliveries than become
+// failed with it.
+func appsRemovalOfMany(f *fixture) {
+	eps := f.endpoints("http://a", "http://b", "http://c")
+	subs := []store.Subscription{{Endpoint: eps[0]}, {Endpoint: eps[1]}, {Endpoint: eps[2]}}
+	const each = store.FailAtOnce/2 + 10
+	events := make([]*store.Event, each)
+	for i := range events {
+		events[i] = f.event(nil, now+call.Instant(i))
+		events[i].Deliveries = subs
+	}
+	f.commitSessions(&store.SessionCommit{App: app, User: "alice", Events: events})
+	count := func(ep int) int {
+		f.Helper()
+		return len(f.pending(eps[ep], now+1e6, false, 2*each))
+	}
+	failRemoved := func(limit int) int {
+		f.Helper()
+		n, err := f.FailRemoved(f.ctx(), limit)
+		f.ok(err)
+		return n
+	}
+	f.equal("made failed", failRemoved(100), 0)
+
+	f.endpoints("http://c")
+	f.equal("pending", count(0)+count(1), 20)
+	f.equal("pending of the other", count(2), each)
+	f.equal("made failed", failRemoved(12), 12)
+	f.equal("pending", count(0)+count(1), 8)
+	f.reopen()
+	f.equal("made failed", failRemoved(3), 3)
+
+	// What is left when an endpoint comes back stays pending.
+	f.equal("IDs", f.endpoints("http://c", "http://b", "http://a"), []store.EndpointID{eps[2], eps[1], eps[0]})
+	f.equal("made failed", failRemoved(100), 0)
+	f.equal("pending", count(0)+count(1), 5)
+	f.endpoints("http://c")
+	f.equal("pending", count(0)+count(1), 0)
+	f.equal("made failed", failRemoved(100), 0)
+	f.equal("pending of the other", count(2), each)
 }
 
 // commitApp commits an app that was made at run time and gives its endpoints.

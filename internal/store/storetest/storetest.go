@@ -73,6 +73,7 @@ func Run(t *testing.T, open Opener) {
 		{"RedeliverByJob", redeliverByJob},
 		{"AppsIDs", appsIDs},
 		{"AppsRemoval", appsRemoval},
+		{"AppsRemovalOfMany", appsRemovalOfMany},
 		{"ManagedRoundTrip", managedRoundTrip},
 		{"ManagedConflict", managedConflict},
 		{"ManagedAndFile", managedAndFile},
