@@ -202,6 +202,8 @@ func (m *memory) OfflineSessions(context.Context, call.Instant, int) ([]store.Se
 
 func (m *memory) Prune(context.Context, call.Instant, int) (int, error) { return 0, nil }
 
+func (m *memory) FailRemoved(context.Context, int) (int, error) { return 0, nil }
+
 func (m *memory) Headroom() error { return nil }
 
 func (m *memory) UseNonce(_ context.Context, app uint32, nonce string, expires, now call.Instant) error {
