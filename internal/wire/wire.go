@@ -159,22 +159,13 @@ func List[T any](f *Form, v *[]T, item func(*Form, *T)) {
 
 // Objects is a list of what has values of its own.
 func Objects[T any](f *Form, v *[]T, values func(*T, *Form)) {
-	if f.next() {
-		outer := f.values
-		f.values = f.size(msgp.ReadArrayHeaderBytes(f.data))
-		if f.values > 0 {
-			*v = make([]T, f.values)
+	List(f, v, func(f *Form, v *T) {
+		if f.next() {
+			read(f, v, values)
+		} else if !f.reading {
+			write(f, v, values)
 		}
-		for i := 0; i < len(*v) && f.next(); i++ {
-			read(f, &(*v)[i], values)
-		}
-		f.leave(outer)
-	} else if !f.reading {
-		f.data = msgp.AppendArrayHeader(f.data, uint32(len(*v)))
-		for i := range *v {
-			write(f, &(*v)[i], values)
-		}
-	}
+	})
 }
 
 // Counts is a number for each of several keys.
