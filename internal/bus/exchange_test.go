@@ -127,3 +127,47 @@ func TestGone(t *testing.T) {
 		}
 	})
 }
+
+// TestFrames sees which messages travel together.
+func TestFrames(t *testing.T) {
+	bubble(t, func(t *testing.T, x *bus.Exchange, n *bustest.Network) {
+		a, b := bustest.Join(t, n, 1), bustest.Join(t, n, 2)
+		frames := 0
+		x.Lose(func(_, _ store.NodeID, _ []byte) bool { frames++; return false })
+		begin := time.Now()
+		send := func(messages int) {
+			t.Helper()
+			for range messages {
+				if err := a.Send(2, []byte("news")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		steps := []struct {
+			at             time.Duration
+			send           int
+			frames, passed int // by then, without those that are sent
+		}{
+			{at: 0, send: 1},
+			{at: 1 * time.Millisecond, send: 1, frames: 1, passed: 1},   // at once
+			{at: 4 * time.Millisecond, send: 1, frames: 2, passed: 2},   // 2 ms after the one before
+			{at: 5 * time.Millisecond, send: 2, frames: 3, passed: 3},   // at once, since none was near
+			{at: 20 * time.Millisecond, send: 3, frames: 4, passed: 5},  // the two together
+			{at: 25 * time.Millisecond, send: 1, frames: 4, passed: 5},  // more are waited for
+			{at: 27 * time.Millisecond, send: 1, frames: 5, passed: 9},  // 6 ms from the first of them
+			{at: 32 * time.Millisecond, frames: 5, passed: 9},           // again
+			{at: 34 * time.Millisecond, send: 1, frames: 6, passed: 10}, // but it came alone
+			{at: 36 * time.Millisecond, send: 3, frames: 7, passed: 11},
+			{at: 1 * time.Second, send: 1, frames: 8, passed: 14},
+			{at: 1001 * time.Millisecond, frames: 9, passed: 15}, // at once, after such a lull
+		}
+		for _, step := range steps {
+			time.Sleep(time.Until(begin.Add(step.at)))
+			synctest.Wait()
+			if got := len(b.Got(1)); frames != step.frames || got != step.passed {
+				t.Errorf("after %v: %d messages in %d frames, want %d in %d", step.at, got, frames, step.passed, step.frames)
+			}
+			send(step.send)
+		}
+	})
+}

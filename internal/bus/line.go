@@ -34,10 +34,13 @@ const (
 
 // A frame costs its sender, the bus and its receiver more than what is in it,
 // above all in waking up. So messages to a node wait for each other, unless
-// none was sent for a while: the longer, the more came together the last time.
+// none was sent for a while. What came together once comes together again, as
+// commits do that shared a transaction: soon after a frame of several messages
+// the first of the next is not sent before the others are there.
 const (
-	shortPause = 2 * time.Millisecond // between two frames
-	longPause  = 8 * time.Millisecond // after one of several messages
+	shortPause = 2 * time.Millisecond  // between two frames
+	longPause  = 6 * time.Millisecond  // from the first message of a frame, after one of several
+	lull       = 50 * time.Millisecond // what is soon after a frame
 	// maxFrame is the size in bytes from which a frame does not wait.
 	maxFrame = 32 << 10
 )
@@ -66,8 +69,9 @@ type line struct {
 	sent  uint64      // number of the last message to it
 	frame []byte      // what waits to be published; empty: nothing
 	count int         // messages in it
-	next  time.Time   // when it may be published
-	timer *time.Timer // publishes it then
+	timer *time.Timer // publishes what waits
+	last  int         // messages in the frame before
+	at    time.Time   // when that was published
 
 	got   uint64 // number of the last message from it; only Take uses it
 	heard atomic.Bool
@@ -114,11 +118,20 @@ func (l *Lines) Send(to store.NodeID, data []byte) error {
 	}
 	p.frame = binary.AppendUvarint(p.frame, uint64(len(data)))
 	p.frame = append(p.frame, data...)
-	pause := time.Until(p.next)
-	switch {
-	case pause <= 0 || len(p.frame) >= maxFrame || l.closed():
+	if len(p.frame) >= maxFrame || l.closed() {
 		return p.flush(l, to)
-	case p.count > 1: // the timer runs
+	}
+	if p.count > 1 {
+		return nil // the timer runs
+	}
+	since := time.Since(p.at)
+	pause := shortPause - since
+	if p.last > 1 && since < lull {
+		pause = longPause
+	}
+	switch {
+	case pause <= 0:
+		return p.flush(l, to)
 	case p.timer == nil:
 		p.timer = time.AfterFunc(pause, func() {
 			p.mu.Lock()
@@ -152,11 +165,8 @@ func (p *line) flush(l *Lines, to store.NodeID) error {
 	if len(p.frame) == 0 {
 		return nil
 	}
-	switch {
-	case p.count > 1:
-		p.next = time.Now().Add(longPause)
-	case p.count == 1: // 0 is a beat
-		p.next = time.Now().Add(shortPause)
+	if p.count > 0 { // it is no beat
+		p.last, p.at = p.count, time.Now()
 	}
 	frame := p.frame
 	if p.frame, p.count = frame[:0], 0; cap(frame) > 2*maxFrame {
