@@ -55,43 +55,6 @@ var (
 				WHERE r.app_id = n.app_id AND r.user_id = n.user_id AND r.request_id = n.request_id AND r.expires_ms + 0 > n.at_ms))
 		RETURNING c.id`
 
-	insertHistory = `WITH d AS (INSERT INTO history_days SELECT DISTINCT n.ms / 86400000 FROM ` + rows(3, "ms") + ` AS n ON CONFLICT DO NOTHING)
-		INSERT INTO history (day, app_id, user_id, create_ms, call_id)
-		SELECT n.create_ms / 86400000, n.app_id, n.user_id, n.create_ms, n.call_id
-		FROM ` + rows(1, "app_id, user_id text, create_ms, call_id") + ` AS n
-		JOIN calls AS c ON c.id = ANY (ARRAY[n.call_id]) AND c.written = ` + number + `
-		ON CONFLICT DO NOTHING`
-	putRequests = `INSERT INTO requests (app_id, user_id, request_id, call_id, expires_ms, errors)
-		SELECT n.app_id, n.user_id, n.request_id, n.call_id, n.expires_ms, n.errors
-		FROM ` + rows(1, "app_id, user_id text, request_id text, call_id, expires_ms, errors bytea, owner_id") + ` AS n
-		JOIN calls AS c ON c.id = ANY (ARRAY[n.owner_id]) AND c.written = ` + number + `
-		ON CONFLICT (app_id, user_id, request_id) DO UPDATE SET call_id = excluded.call_id, expires_ms = excluded.expires_ms, errors = excluded.errors`
-
-	// The lock of the head is held: whoever logs in later finds the calls of
-	// this batch.
-	findOpen = sessionColumns + `FROM ` + rows(1, "app_id, user_id text") + ` AS n CROSS JOIN LATERAL (` + sessionColumns + `
-		FROM sessions AS s WHERE s.app_id = n.app_id AND s.user_id = n.user_id AND s.offline_ms + 0 = 0 OFFSET 0) AS s`
-
-	// An event belongs to a commit of a call or of a user's sessions, or to
-	// neither.
-	insertEvents = `INSERT INTO events (id, app_id, call_id, at_ms, version, test, name, actor, device, fields)
-		SELECT ` + number + ` - n.back * 1024, n.app_id, n.call_id, n.at_ms, n.version, n.test, n.name, n.actor, n.device, n.fields
-		FROM ` + rows(1, "back, app_id, call_id, at_ms, version, test boolean, name text, actor text, device text, fields bytea, "+
-		"owner_call, owner_app, owner_user text") + ` AS n
-		WHERE CASE
-			WHEN n.owner_call <> 0 THEN EXISTS (SELECT 1 FROM calls AS c WHERE c.id = n.owner_call AND c.written = ` + number + `)
-			WHEN n.owner_user IS NOT NULL THEN EXISTS (SELECT 1 FROM users AS u
-				WHERE u.app_id = n.owner_app AND u.user_id = n.owner_user AND u.written = ` + number + `)
-			ELSE true END`
-	// Deliveries are due at once, unless there is no endpoint left to get
-	// them.
-	insertDeliveries = `INSERT INTO deliveries (call_id, endpoint_id, sequence, event_id, due_ms, attempts, failures, state)
-		SELECT e.call_id, n.endpoint_id, CASE e.call_id WHEN 0 THEN e.id ELSE n.sequence END, e.id, e.at_ms, 0, 0,
-			CASE WHEN p.removed THEN 2 ELSE 0 END
-		FROM ` + rows(1, "back, endpoint_id, sequence") + ` AS n
-		JOIN events AS e ON e.id = ANY (ARRAY[` + number + ` - n.back * 1024])
-		LEFT JOIN endpoints AS p ON p.id = n.endpoint_id`
-
 	updateUsers = `UPDATE users AS u SET version = u.version + 1, written = ` + number + `, known = u.known OR n.login,
 			logged_in = u.logged_in OR n.login, name = CASE WHEN n.login AND n.name <> '' THEN n.name ELSE u.name END
 		FROM ` + rows(1, "app_id, user_id text, prior, login boolean, name text") + ` AS n
@@ -211,8 +174,7 @@ func (b *batch) run(ctx context.Context, conn *pgx.Conn, s *Store) error {
 	}
 	b.queueCalls(out)
 	b.queueSessions(out)
-	b.queueFind(out)
-	b.queueEvents(out)
+	b.queueOwned(out)
 	return conn.SendBatch(ctx, out).Close()
 }
 
@@ -235,65 +197,5 @@ func (b *batch) settle() {
 		if e.of.Err == nil {
 			e.ID = b.last - store.EventID(len(b.events)-1-i)<<10
 		}
-	}
-}
-
-// queueFind adds the query for the sessions of users who are called.
-func (b *batch) queueFind(out *pgx.Batch) {
-	wanted := make(map[userKey]bool)
-	var app []int64
-	var users []string
-	for _, r := range b.requests {
-		if r.call == nil || !r.call.Find {
-			continue
-		}
-		for _, user := range r.call.NewUsers {
-			if key := (userKey{app: r.call.Call.App, user: user}); !wanted[key] {
-				wanted[key] = true
-				app, users = append(app, int64(key.app)), append(users, textOf(user))
-			}
-		}
-	}
-	if len(app) == 0 {
-		return
-	}
-	out.Queue(findOpen, app, users).Query(func(rows pgx.Rows) error {
-		sessions, err := pgx.AppendRows([]store.Session(nil), rows, readSession)
-		b.found = make(map[userKey][]store.Session, len(sessions))
-		for _, s := range sessions {
-			key := userKey{app: s.App, user: s.User}
-			b.found[key] = append(b.found[key], s)
-		}
-		return err
-	})
-}
-
-// queueEvents adds the statements that write events and their deliveries.
-func (b *batch) queueEvents(out *pgx.Batch) {
-	n := len(b.events)
-	if n == 0 {
-		return
-	}
-	back, app, callID, at, version := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	test, name, actor, device := make([]bool, n), make([]string, n), make([]string, n), make([]string, n)
-	fields, ownerCall, ownerApp, ownerUser := make([][]byte, n), make([]int64, n), make([]int64, n), make([]*string, n)
-	var dueBack, dueEndpoint, dueSequence []int64
-	for i, e := range b.events {
-		back[i], app[i], callID[i], at[i], version[i] = int64(n-1-i), int64(e.App), int64(e.Call), int64(e.At), e.Version
-		test[i], name[i], actor[i], device[i] = e.Test, textOf(e.Name), textOf(e.Actor.User), textOf(e.Actor.Session)
-		fields[i] = e.Fields
-		switch {
-		case e.of.call != nil:
-			ownerCall[i] = int64(e.of.call.Call.ID)
-		case e.of.sessions != nil:
-			ownerApp[i], ownerUser[i] = int64(e.of.sessions.App), new(textOf(e.of.sessions.User))
-		}
-		for _, sub := range e.Deliveries {
-			dueBack, dueEndpoint, dueSequence = append(dueBack, back[i]), append(dueEndpoint, int64(sub.Endpoint)), append(dueSequence, int64(sub.Sequence))
-		}
-	}
-	out.Queue(insertEvents, back, app, callID, at, version, test, name, actor, device, fields, ownerCall, ownerApp, ownerUser)
-	if len(dueBack) > 0 {
-		out.Queue(insertDeliveries, dueBack, dueEndpoint, dueSequence)
 	}
 }

@@ -112,44 +112,6 @@ func (b *batch) queueCalls(out *pgx.Batch) {
 		n := rowsOfCalls(b.updated)
 		out.Queue(updateCalls, n.id, n.app, n.version, n.commit, n.ended, n.outcome, n.state, n.user, n.request, n.at, n.prior, n.priorCommit).Query(won)
 	}
-	b.queueHistory(out)
-	b.queuePutRequests(out)
-}
-
-func (b *batch) queueHistory(out *pgx.Batch) {
-	var app, created, id []int64
-	var user []string
-	for _, r := range b.requests {
-		if r.call == nil {
-			continue
-		}
-		for _, u := range r.call.NewUsers {
-			app, user = append(app, int64(r.call.Call.App)), append(user, textOf(u))
-			created, id = append(created, int64(r.call.Call.CreatedAt)), append(id, int64(r.call.Call.ID))
-		}
-	}
-	if len(app) > 0 {
-		out.Queue(insertHistory, app, user, created, id)
-	}
-}
-
-func (b *batch) queuePutRequests(out *pgx.Batch) {
-	if len(b.asked) == 0 {
-		return
-	}
-	var app, id, expires, owner []int64
-	var user, request []string
-	var errs [][]byte
-	for _, r := range b.requests {
-		if r.call == nil || r.call.Request == nil {
-			continue
-		}
-		q := r.call.Request
-		app, user, request = append(app, int64(r.call.Call.App)), append(user, textOf(q.User)), append(request, textOf(q.ID))
-		id, expires, owner = append(id, int64(q.Call)), append(expires, int64(q.Expires)), append(owner, int64(r.call.Call.ID))
-		errs = append(errs, store.EncodeUserErrors(q.Errors))
-	}
-	out.Queue(putRequests, app, user, request, id, expires, errs, owner)
 }
 
 // Call reads a call.

@@ -48,17 +48,13 @@ func TestPlans(t *testing.T) {
 
 func checkPlans(t *testing.T, conn *pgx.Conn) {
 	for sql, want := range map[string][]string{
-		insertCalls:      {"requests_pkey", "sessions_pkey"},
-		findOpen:         {"sessions_pkey"},
-		updateCalls:      {"calls_pkey", "requests_pkey"},
-		insertHistory:    {"calls_pkey"},
-		putRequests:      {"calls_pkey"},
-		insertEvents:     {"calls_pkey", "users_pkey"},
-		insertDeliveries: {"events_pkey", "endpoints_pkey"},
-		updateUsers:      {"users_pkey"},
-		insertUsers:      {},
-		putSessions:      {"users_pkey"},
-		dropSessions:     {"users_pkey", "sessions_pkey"},
+		insertCalls:  {"requests_pkey", "sessions_pkey"},
+		updateCalls:  {"calls_pkey", "requests_pkey"},
+		insertOwned:  {"calls_pkey", "users_pkey", "endpoints_pkey", "sessions_pkey"},
+		updateUsers:  {"users_pkey"},
+		insertUsers:  {},
+		putSessions:  {"users_pkey"},
+		dropSessions: {"users_pkey", "sessions_pkey"},
 
 		findCall:        {"calls_pkey"},
 		listLive:        {"calls_live"},

@@ -24,3 +24,13 @@ func rows(first int, columns string) string {
 	}
 	return fmt.Sprintf("(SELECT %s FROM generate_subscripts(%s, 1) AS i)", b.String()[2:], columns)
 }
+
+// params counts the parameters of a statement while it is put together.
+type params int
+
+// rows makes rows of the next parameters.
+func (p *params) rows(columns string) string {
+	made := rows(int(*p)+1, columns)
+	*p += params(strings.Count(columns, ",") + 1)
+	return made
+}
