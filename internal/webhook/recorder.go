@@ -14,7 +14,7 @@ import (
 const (
 	// recordLinger is how long a result waits for others: a transaction costs
 	// far more than an attempt in it. What a crash loses is made again.
-	recordLinger  = 50 * time.Millisecond
+	recordLinger  = 100 * time.Millisecond
 	recordBatch   = 512
 	recordBound   = 16 << 10 // results that are kept with all attempts
 	recordRetry   = 50 * time.Millisecond

@@ -142,18 +142,18 @@ func TestJobStops(t *testing.T) {
 		w.start(0, endpointNo(1, nil))
 		w.finish(calls(1, 100)...)
 		r := w.jobs(nil)
-		id := w.beginJob(r, store.DeliveryQuery{}, 10)
+		id := w.beginJob(r, store.DeliveryQuery{}, 5)
 		second := w.beginJob(r, store.DeliveryQuery{}, MaxPerSecond)
 		time.Sleep(2*time.Second + recordLinger + 10*time.Millisecond) // the result of the last is written
 		job, err := r.Stop(t.Context(), id, &store.Audit{Action: "stop"})
-		if err != nil || job.State != store.RedeliveryStopped || job.Done != 21 {
+		if err != nil || job.State != store.RedeliveryStopped || job.Done != 11 {
 			t.Errorf("stopped: %+v, %v", job, err)
 		}
 		if job, err = r.Stop(t.Context(), id, &store.Audit{Action: "stop"}); err != nil || job.State != store.RedeliveryStopped {
 			t.Errorf("stopped again: %+v, %v", job, err)
 		}
 		time.Sleep(time.Minute)
-		w.wantJob(id, store.RedeliveryStopped, 100, 21, 0)
+		w.wantJob(id, store.RedeliveryStopped, 100, 11, 0)
 		w.wantJob(second, store.RedeliveryDone, 100, 100, 0)
 		if n := len(w.store.audits); n != 3 {
 			t.Errorf("%d audit entries", n)
