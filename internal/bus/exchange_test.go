@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,8 +133,8 @@ func TestGone(t *testing.T) {
 func TestFrames(t *testing.T) {
 	bubble(t, func(t *testing.T, x *bus.Exchange, n *bustest.Network) {
 		a, b := bustest.Join(t, n, 1), bustest.Join(t, n, 2)
-		frames := 0
-		x.Lose(func(_, _ store.NodeID, _ []byte) bool { frames++; return false })
+		var frames atomic.Int32
+		x.Lose(func(_, _ store.NodeID, _ []byte) bool { frames.Add(1); return false })
 		begin := time.Now()
 		send := func(messages int) {
 			t.Helper()
@@ -164,8 +165,8 @@ func TestFrames(t *testing.T) {
 		for _, step := range steps {
 			time.Sleep(time.Until(begin.Add(step.at)))
 			synctest.Wait()
-			if got := len(b.Got(1)); frames != step.frames || got != step.passed {
-				t.Errorf("after %v: %d messages in %d frames, want %d in %d", step.at, got, frames, step.passed, step.frames)
+			if got, in := len(b.Got(1)), int(frames.Load()); in != step.frames || got != step.passed {
+				t.Errorf("after %v: %d messages in %d frames, want %d in %d", step.at, got, in, step.passed, step.frames)
 			}
 			send(step.send)
 		}
