@@ -250,8 +250,10 @@ func (e *Engine) commit(ctx context.Context, c *entry, t Transition, commit stor
 	if e.Peers != nil {
 		n = tidings(c, t)
 		commit.PriorCommit, commit.Find = n.Prior, t.Before == nil
+		c.touched.Store(true) // unless a session comes before it is done
 	}
 	if err := e.settle(ctx, c, &commit); err != nil {
+		c.touched.Store(false)
 		return err
 	}
 	if c.saver != nil {

@@ -218,14 +218,13 @@ func (e *Engine) findDue(c *entry, n *news) {
 	}
 }
 
-// join takes over who is to be told of a call. This node may have been told
-// only because it holds it.
+// join takes over who is to be told of a call. That this node is among them
+// does not mean that it has been touched: the news may have come late, and be
+// of a session that was here before, of which those who looked since have not
+// heard.
 func (e *Engine) join(c *entry, n *news) {
 	c.audience.known = true
 	c.audience.add(e.Peers.Self(), n.Nodes...)
-	if slices.Contains(n.Nodes, e.Peers.Self()) {
-		c.touched.Store(true)
-	}
 }
 
 // readEarly takes what waited for the record as it is now.

@@ -58,7 +58,6 @@ func tidings(c *entry, t Transition) news {
 // told, this node included.
 func (e *Engine) committed(c *entry, commit *store.CallCommit, t *Transition) {
 	c.told = nil
-	c.touched.Store(true)
 	switch t.Event.(type) {
 	case call.CallCreated:
 		c.audience = audience{known: commit.Find}
