@@ -105,7 +105,7 @@ func report(t *testing.T, seed uint64, res *load.Result) {
 	}
 	var text strings.Builder
 	history.Print(&text, res.Violations)
-	file, err := os.CreateTemp("", "ringback-history-*.jsonl")
+	file, err := os.CreateTemp(kept, "ringback-history-*.jsonl")
 	if err == nil {
 		err = history.Write(file, res.Records)
 		file.Close()

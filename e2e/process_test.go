@@ -27,7 +27,10 @@ import (
 // patience bounds the waiting for something that must come.
 const patience = 60 * time.Second
 
-var binary string
+var (
+	binary string
+	kept   = os.TempDir() // for what is to be looked at after a failure; TMPDIR is set later
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "ringback-e2e-")

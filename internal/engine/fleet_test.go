@@ -627,3 +627,53 @@ func TestAbsenceSeenByADeadNode(t *testing.T) {
 		}
 	})
 }
+
+// TestLateNewsAfterReturn has the news of a call come to a node when the device
+// that it is for has been on another one and is back. That other one looked in
+// between, and believes that nobody is there.
+func TestLateNewsAfterReturn(t *testing.T) {
+	fleetBubble(t, 3, func(t *testing.T, f *fleet) {
+		one, two, three := f.nodes[0], f.nodes[1], f.nodes[2]
+		alice, tablet := one.login("alice"), two.loginOn("alice", "PAD")
+		bob := three.login("bob")
+		settle()
+		f.losing(func(from, to store.NodeID) bool { return from == one.self() && to == two.self() })
+		f.delaying(func(from, to store.NodeID) time.Duration {
+			if from == one.self() && to == three.self() {
+				return 100 * time.Millisecond
+			}
+			return 0
+		})
+		id := alice.invite("bob")
+		f.losing(nil)
+		f.delaying(nil)
+		move := func(to *world) {
+			bob.w = to
+			bob = bob.back()
+		}
+		show := func() {
+			t.Helper()
+			snap, err := bob.w.Snapshot(t.Context(), app, bob.actor(), nil, func(*call.Call) {})
+			if err != nil || len(snap.Live) != 1 {
+				t.Fatalf("bob is shown %+v, %v", snap, err)
+			}
+		}
+		move(two)
+		show()
+		settle()
+		move(three)
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if !slices.Contains(three.notes.take(), "tell call.CallCreated v1") {
+			t.Fatal("the late news has not come")
+		}
+		show()
+		if err := tablet.cancel(id); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if c := three.notes.last().After; c.Version != 2 {
+			t.Errorf("bob's device knows version %d and rings on", c.Version)
+		}
+	})
+}

@@ -17,9 +17,9 @@ type remote struct {
 	doubtful bool       // a commit failed: read the record before it is used
 	told     *call.Call // what devices here were told, when it is not rec.Call
 	audience audience
-	// touched says that other nodes know, or learn with their next commit,
-	// that devices of this one are to be told. It ends when another session
-	// comes here, for whoever looked before that may not know of it.
+	// touched says that this node has written the call, or is about to, since a
+	// session came here last. So other nodes know, or learn with their next
+	// commit, that its devices are to be told.
 	touched atomic.Bool
 	early   []*letter // wait for what belongs before them
 	gap     *time.Timer
