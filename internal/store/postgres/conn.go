@@ -65,14 +65,60 @@ func (s *Store) configure() (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// checkSessions refuses a pooler that gives each transaction whatever session
+// of the server is free, for a connection's settings, prepared statements and
+// name would then be those of another's. It asks by connections without
+// settings, which would stay in the pooler's sessions.
+func (s *Store) checkSessions(ctx context.Context, c *pgx.ConnConfig) error {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	c = c.Copy()
+	c.AfterConnect = nil
+	c.DefaultQueryExecMode = pgx.QueryExecModeExec
+	one, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer one.Close(ctx)
+	other, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer other.Close(ctx)
+	// A pooler that takes turns shows when one asks twice; a pooler that takes
+	// what was used last, when the other keeps that in a transaction.
+	var sessions [4]int
+	for i, by := range []*pgx.Conn{one, one, other, one} {
+		if by == other {
+			if _, err := by.Exec(ctx, "BEGIN"); err != nil {
+				return err
+			}
+		}
+		if err := by.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&sessions[i]); err != nil {
+			return err
+		}
+	}
+	if sessions[1] != sessions[0] || sessions[2] == sessions[0] || sessions[3] != sessions[0] {
+		return errPooled
+	}
+	return nil
+}
+
+var errPooled = errors.New("between here and PostgreSQL is a pooler that gives each transaction another session of the server; " +
+	"have it pool sessions for this database (PgBouncer: pool_mode=session), or give the address of PostgreSQL itself")
+
 // explain says what can be done about an error of opening the store. No error
 // of the driver has the password in it.
 func explain(c *pgx.ConnConfig, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		var failed *pgconn.ConnectError
-		if errors.As(err, &failed) {
+		switch {
+		case errors.As(err, &failed):
 			return fmt.Errorf("%w: %w; is PostgreSQL running there, and does it accept connections from here?", errUnreachable, err)
+		case errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("the server lets connections in and does not answer; if a pooler is in front of it, does it have %d sessions for each node? (%w)",
+				defaultConnections, err)
 		}
 		return err
 	}
@@ -88,7 +134,7 @@ func explain(c *pgx.ConnConfig, err error) error {
 		advice = fmt.Sprintf("the user needs a schema in which it may create tables: ALTER DATABASE %s OWNER TO %s",
 			pgx.Identifier{c.Database}.Sanitize(), pgx.Identifier{c.User}.Sanitize())
 	case "53300":
-		advice = "the server has no connection left: raise its max_connections, or let each node use fewer"
+		advice = fmt.Sprintf("the server has no connection left: raise its max_connections, of which each node needs %d", defaultConnections)
 	case "57P03":
 		advice = "the server is starting or stopping: try again in a moment"
 	case diskFull:

@@ -98,6 +98,9 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := s.checkSessions(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("open store: %w", explain(config.ConnConfig, err))
+	}
 	first, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", explain(config.ConnConfig, err))

@@ -2,22 +2,16 @@ package pgtest
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/need"
 )
@@ -31,8 +25,7 @@ type Server struct {
 	dir      string
 	port     int
 	as       *syscall.Credential // nil: this process's user
-	process  *os.Process         // nil: it is stopped
-	exited   chan struct{}       // closed when the process has
+	daemon   daemon
 }
 
 // Place is where a server listens. The zero value is 127.0.0.1.
@@ -51,9 +44,6 @@ func (p Place) in(f func() error) error {
 	}
 	return p.In(f)
 }
-
-// patience is how long a server may take to start or stop.
-const patience = time.Minute
 
 // find gives the directory of the programs: the one that is asked for, or that
 // of the installed ones.
@@ -96,7 +86,7 @@ func launch(programs string, at Place) (_ *Server, err error) {
 			err = errors.Join(err, s.remove())
 		}
 	}()
-	if err := s.chooseUser(); err != nil {
+	if s.as, err = unprivileged(s.dir); err != nil {
 		return nil, err
 	}
 	if err := at.in(func() error { s.port, err = freePort(at.Address); return err }); err != nil {
@@ -114,41 +104,7 @@ func launch(programs string, at Place) (_ *Server, err error) {
 	return s, s.Start()
 }
 
-// chooseUser gives the server a user that it agrees to run as.
-func (s *Server) chooseUser() error {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.Atoi(u.Uid)
-		if err != nil {
-			return err
-		}
-		gid, err := strconv.Atoi(u.Gid)
-		if err != nil {
-			return err
-		}
-		s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		return os.Chown(s.dir, uid, gid)
-	}
-	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
-}
-
-func freePort(address string) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-
-func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
 // URL is the address of the server's first database. Without sslmode each
 // connection would be made twice, as this server has no TLS.
@@ -167,74 +123,14 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 // Start starts a stopped server with the data and the address that it had, and
 // waits until it accepts connections.
 func (s *Server) Start() error {
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	cmd := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", s.at.Address, "-p", strconv.Itoa(s.port),
 		"-c", "shared_buffers=64MB", "-c", "password_encryption=scram-sha-256", "-c", "max_connections=300", "-c", "log_min_messages=fatal", "-c", "log_min_error_statement=panic")
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // should the tests be killed
-	started := make(chan error)
-	s.exited = make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // the signal comes when the thread ends that started the process
-		defer runtime.UnlockOSThread()
-		defer close(s.exited)
-		err := s.at.in(cmd.Start)
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ends is its own affair
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start postgres: %w", err)
-	}
-	s.process = cmd.Process
-	return s.await()
-}
-
-// await waits until the server accepts connections.
-func (s *Server) await() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		conn, err := pgx.Connect(ctx, s.URL())
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-			continue
-		case <-s.exited:
-			err = errors.New("it has ended")
-		case <-ctx.Done():
-		}
-		said, _ := os.ReadFile(s.logFile())
-		return fmt.Errorf("postgres does not come up: %w\n%s", err, said)
-	}
+	return s.daemon.start(cmd, s.at, s.URL())
 }
 
 // Stop kills the server as a crash would: nobody is told, nothing is written
 // any more. The data stay.
-func (s *Server) Stop() error { return s.stop(syscall.SIGQUIT) }
-
-func (s *Server) stop(signal os.Signal) error {
-	if s.process == nil {
-		return nil
-	}
-	if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop postgres: %w", err)
-	}
-	select {
-	case <-s.exited:
-	case <-time.After(patience):
-		return errors.New("postgres does not stop")
-	}
-	s.process = nil
-	return nil
-}
+func (s *Server) Stop() error { return s.daemon.stop(syscall.SIGQUIT) }
 
 // Restart stops the server as Stop does, and starts it.
 func (s *Server) Restart() error {
@@ -246,5 +142,5 @@ func (s *Server) Restart() error {
 
 // remove stops the server and deletes what it had.
 func (s *Server) remove() error {
-	return errors.Join(s.stop(syscall.SIGQUIT), os.RemoveAll(s.dir))
+	return errors.Join(s.Stop(), os.RemoveAll(s.dir))
 }
