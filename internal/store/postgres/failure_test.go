@@ -40,34 +40,55 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// TestDiskFull has the server say that its disk is full, and have room again.
+// TestDiskFull has a database on a small file system, which fills and then
+// grows.
 func TestDiskFull(t *testing.T) {
-	url := pgtest.Database(t)
-	s := held(t, Options{URL: url})
-	pgtest.Exec(t, url,
-		`CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$`,
-		`CREATE TRIGGER no_room BEFORE INSERT ON calls EXECUTE FUNCTION no_room()`,
-		`CREATE TRIGGER no_room BEFORE UPDATE ON marks EXECUTE FUNCTION no_room()`)
-	errs, _ := s.together(t, calls(t, s, created(1), created(2))...)
-	for _, err := range errs {
-		if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnknown) {
-			t.Errorf("a commit gives %v", err)
+	url, grow := pgtest.Launch(t, pgtest.Place{}).Small(t, 24)
+	s := open(t, Options{URL: url})
+	const writers = 8
+	var written [writers]int // by each, one after the other
+	for written[0] < 100 {   // so that there are pages with room for some more
+		if err := s.CommitCall(t.Context(), created(written[0])); err != nil {
+			t.Fatal(err)
 		}
+		written[0]++
+	}
+	pgtest.Exec(t, url, `CREATE TABLE filler (b text) WITH (autovacuum_enabled = false)`, `ALTER TABLE filler ALTER b SET STORAGE PLAIN`,
+		`DO $$ BEGIN LOOP INSERT INTO filler VALUES (repeat('x', 8000)); END LOOP; EXCEPTION WHEN disk_full THEN NULL; END $$`)
+	var wg sync.WaitGroup
+	for i := range written {
+		wg.Go(func() {
+			for {
+				err := s.CommitCall(t.Context(), created(i*1_000_000+written[i]))
+				if err != nil {
+					if !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnknown) {
+						t.Errorf("a commit gives %v", err)
+					}
+					return
+				}
+				written[i]++
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("calls of each writer: %d", written)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping, for which there is room, gives %v", err)
 	}
 	if err := s.Headroom(); !errors.Is(err, store.ErrFull) {
 		t.Errorf("Headroom gives %v", err)
 	}
-	if err := s.Ping(t.Context()); !errors.Is(err, store.ErrFull) {
-		t.Errorf("Ping gives %v", err)
-	}
-	pgtest.Exec(t, url, `DROP TRIGGER no_room ON calls`, `DROP TRIGGER no_room ON marks`)
-	if err := errors.Join(s.Ping(t.Context()), s.Headroom()); err != nil {
-		t.Error(err)
-	}
-	errs, _ = s.together(t, calls(t, s, created(1), created(2))...)
-	for _, err := range errs {
-		if err != nil {
-			t.Error(err)
+	grow()
+	for i, n := range written {
+		for more := range 50 {
+			if err := s.CommitCall(t.Context(), created(i*1_000_000+n+more)); err != nil {
+				t.Fatalf("with room again: %v", err)
+			}
+		}
+		for n := range n + 50 {
+			if !stored(t, s, i*1_000_000+n) {
+				t.Fatalf("call %d of writer %d is lost", n, i)
+			}
 		}
 	}
 }

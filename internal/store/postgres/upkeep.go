@@ -12,19 +12,15 @@ import (
 )
 
 // Ping reports whether the database answers and can be written, by writing
-// something that nobody reads.
+// something that nobody reads. It needs no more room, so it says nothing about
+// that.
 func (s *Store) Ping(ctx context.Context) error {
 	b := new(pgx.Batch)
 	b.Queue("UPDATE marks SET n = n + 1 WHERE id = 1")
-	err := s.look(ctx, b)
-	if err == nil {
-		s.room.foundRoom()
-	}
-	return s.failed(ctx, err, false) // whether it is written matters to nobody
+	return s.failed(ctx, s.look(ctx, b), false) // whether it is written matters to nobody
 }
 
-// Headroom gives ErrFull for a while after the server had no room, or until
-// Ping finds some.
+// Headroom gives ErrFull for five seconds after the server had no room.
 func (s *Store) Headroom() error {
 	if s.line.Closed() {
 		return store.ErrClosed
@@ -34,7 +30,7 @@ func (s *Store) Headroom() error {
 
 // headroom remembers when the disk of the server was full.
 type headroom struct {
-	full atomic.Int64 // Unix nanoseconds; 0: not lately
+	full atomic.Int64 // Unix nanoseconds; 0: never
 }
 
 // fullFor is how long a full disk keeps new calls from beginning; then the
@@ -49,5 +45,4 @@ func (h *headroom) check() error {
 	return fmt.Errorf("%w: the disk of the database is full; make room there", store.ErrFull)
 }
 
-func (h *headroom) ranOut()    { h.full.Store(time.Now().UnixNano()) }
-func (h *headroom) foundRoom() { h.full.Store(0) }
+func (h *headroom) ranOut() { h.full.Store(time.Now().UnixNano()) }
