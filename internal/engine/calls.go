@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/ringback/ringback/internal/call"
@@ -27,7 +26,7 @@ const (
 // commands run one after another, each on the durable state that the one
 // before left, and are told in that order.
 type entry struct {
-	mu   sync.Mutex
+	mu   lock
 	rec  store.CallRecord // durable but for soft transitions
 	gone bool             // no longer in Engine.calls: look the call up again
 
@@ -44,6 +43,13 @@ type softCommand struct {
 	call.Command
 	event  call.Event
 	before *call.Call
+}
+
+// newEntry gives an entry that is locked.
+func newEntry(rec store.CallRecord) *entry {
+	c := &entry{mu: newLock(), rec: rec}
+	c.mu.Lock()
+	return c
 }
 
 func (c *entry) stopTimers() {
@@ -91,8 +97,7 @@ func (e *Engine) take(ctx context.Context, id call.ID) (*entry, error) {
 		e.mu.Lock()
 		c := e.calls[id]
 		if c == nil {
-			c = new(entry)
-			c.mu.Lock()
+			c = newEntry(store.CallRecord{})
 			e.calls[id] = c
 			e.mu.Unlock()
 			return c, e.load(ctx, c, id)

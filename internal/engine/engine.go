@@ -118,7 +118,7 @@ type Engine struct {
 	calls      map[call.ID]*entry               // live calls, and those being looked at
 	byUser     map[userKey]map[call.ID]struct{} // live calls in which a user is active
 	users      map[userKey]*presence            // users with a session that is not offline
-	locks      [512]sync.Mutex                  // stripes: one user's logins and logouts run one by one
+	locks      [512]lock                        // stripes: one user's logins and logouts run one by one
 	absent     map[userKey]*time.Timer          // accepted users of advanced calls who are gone
 	complained atomic.Int64                     // when logRetry last logged an error, Unix seconds
 	ctx        context.Context                  // ends with Close
@@ -148,6 +148,9 @@ func New(o Options) *Engine {
 		byUser:  make(map[userKey]map[call.ID]struct{}),
 		users:   make(map[userKey]*presence),
 		absent:  make(map[userKey]*time.Timer),
+	}
+	for i := range e.locks {
+		e.locks[i] = newLock()
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	return e

@@ -457,6 +457,32 @@ func TestStoreFailures(t *testing.T) {
 	})
 }
 
+// TestSlowStore has the store sleep while others wait for the same call, and
+// for the same user. A lock that stops the bubble's clock would keep it here
+// for good.
+func TestSlowStore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		alice, bob, carol := w.login("alice"), w.login("bob"), w.login("carol")
+		id := alice.invite("bob", "carol")
+		w.store.fail(func(_ *store.CallCommit, real func() error) error { time.Sleep(time.Second); return real() })
+		var work sync.WaitGroup
+		for _, p := range []*phone{bob, carol} {
+			work.Go(func() {
+				if err := p.accept(id); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+
+		unlock := w.lockUser(userKey{app, "alice"})
+		work.Go(func() { w.loginOn("alice", "IOS") })
+		time.Sleep(time.Second)
+		unlock()
+		work.Wait()
+	})
+}
+
 func TestTimersTryAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		alice := w.login("alice")

@@ -97,8 +97,7 @@ func (e *Engine) create(ctx context.Context, cmd call.Create, expected []call.Us
 			Expires: e.before(-requestTTL),
 		}
 	}
-	c := new(entry)
-	c.mu.Lock()
+	c := newEntry(store.CallRecord{})
 	e.mu.Lock()
 	if e.calls[cmd.ID] != nil {
 		e.mu.Unlock()

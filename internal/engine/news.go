@@ -71,8 +71,7 @@ func (e *Engine) first(l *letter) {
 	if !e.minds(after) {
 		return
 	}
-	c := &entry{rec: store.CallRecord{Call: after, CommitID: n.Commit, Sequences: n.Sequences}}
-	c.mu.Lock()
+	c := newEntry(store.CallRecord{Call: after, CommitID: n.Commit, Sequences: n.Sequences})
 	e.mu.Lock()
 	if e.calls[after.ID] != nil {
 		e.mu.Unlock()

@@ -522,7 +522,7 @@ func (e *Engine) dropSession(s store.Session) error {
 // lockUser makes the logins and logouts of one user run one by one. It gives
 // the function that unlocks.
 func (e *Engine) lockUser(key userKey) func() {
-	mu := &e.locks[key.hash()%uint32(len(e.locks))]
+	mu := e.locks[key.hash()%uint32(len(e.locks))]
 	mu.Lock()
 	return mu.Unlock
 }

@@ -101,8 +101,7 @@ func (e *Engine) loadCalls(ctx context.Context) error {
 // adopt takes over a live call at the start. Users who were gone before the
 // server stopped are gone now.
 func (e *Engine) adopt(ctx context.Context, rec *store.CallRecord) error {
-	c := &entry{rec: *rec}
-	c.mu.Lock()
+	c := newEntry(*rec)
 	defer c.mu.Unlock()
 	e.mu.Lock()
 	e.calls[rec.Call.ID] = c
