@@ -34,6 +34,19 @@ func (c *checker) acknowledged() {
 	}
 }
 
+// makes are the events that a request makes of what it does, by operation. One
+// that causes none, or one that keeps the version, is not in it.
+var makes = map[string][]string{
+	protocol.OpCallInvite:     {protocol.CallbackCreate},
+	protocol.OpCallInviteMore: {protocol.CallbackInvite},
+	protocol.OpCallCancel:     {protocol.CallbackCancel},
+	protocol.OpCallAccept:     {protocol.CallbackAccept},
+	protocol.OpCallReject:     {protocol.CallbackReject},
+	protocol.OpCallJoin:       {protocol.CallbackAccept, protocol.CallbackJoin},
+	protocol.OpCallQuit:       {protocol.CallbackQuit},
+	protocol.OpCallEnd:        {protocol.CallbackEnd},
+}
+
 // replied checks one reply.
 func (c *checker) replied(r Record) {
 	sent, ok := c.sent[keyOf(&r)]
@@ -91,23 +104,15 @@ func (c *checker) replied(r Record) {
 		}
 		return true
 	}
-	self := []string{r.User}
+	events := makes[sent.Name]
 	kept := true
 	switch sent.Name {
 	case protocol.OpCallInvite:
-		kept = s.call.Caller == r.User && done(named, protocol.CallbackCreate)
-	case protocol.OpCallInviteMore:
-		kept = done(named, protocol.CallbackInvite)
-	case protocol.OpCallCancel:
-		kept = done(named, protocol.CallbackCancel)
-	case protocol.OpCallAccept:
-		kept = done(self, protocol.CallbackAccept)
-	case protocol.OpCallReject:
-		kept = done(self, protocol.CallbackReject)
-	case protocol.OpCallJoin:
-		kept = done(self, protocol.CallbackAccept, protocol.CallbackJoin)
-	case protocol.OpCallQuit:
-		kept = done(self, protocol.CallbackQuit)
+		kept = s.call.Caller == r.User && done(named, events...)
+	case protocol.OpCallInviteMore, protocol.OpCallCancel:
+		kept = done(named, events...)
+	case protocol.OpCallAccept, protocol.OpCallReject, protocol.OpCallJoin, protocol.OpCallQuit:
+		kept = done([]string{r.User}, events...)
 	case protocol.OpCallEnd:
 		kept = slices.ContainsFunc(s.events, func(e *event) bool {
 			return e.Event == protocol.CallbackEnd && e.data.Operator == r.User
@@ -145,11 +150,13 @@ func (c *checker) refused(sent, r Record) {
 	default:
 		return
 	}
-	want := map[string]string{
-		protocol.OpCallAccept: protocol.CallbackAccept, protocol.OpCallReject: protocol.CallbackReject,
-	}[sent.Name]
+	switch sent.Name {
+	case protocol.OpCallAccept, protocol.OpCallReject:
+	default:
+		return
+	}
 	for _, e := range s.events {
-		if e.Event == want && want != "" && e.UserID == r.User && e.SessionID == r.Session {
+		if slices.Contains(makes[sent.Name], e.Event) && e.UserID == r.User && e.SessionID == r.Session {
 			c.violated(Refused, s.id, append([]Record{sent, r}, s.proof(e)...), "%s of %s was refused and is in the store", sent.Name, r.User)
 		}
 	}

@@ -276,6 +276,17 @@ func (w *world) pendingUsers(c *simCall) (out []string) {
 	return out
 }
 
+// inviteAgain has a device invite somebody who is being rung, which changes
+// nothing. While it is answered somebody else confirms that he is rung, which
+// keeps the version.
+func (w *world) inviteAgain(d *simDevice, c *simCall, user string) {
+	w.request(d, protocol.OpCallInviteMore, protocol.InviteMore{CallID: c.CallID, UserIDs: []string{user}}, func() (any, func()) {
+		w.tell(c, protocol.EventCallUsersChanged, protocol.UsersChanged{CallID: c.CallID, Version: c.Version}, nil, c.users...)
+		refused := []protocol.ErrorUser{{UserID: user, Code: protocol.CodeAlreadyInCall}}
+		return protocol.UsersReply{CallID: c.CallID, Version: c.Version, ErrorUsers: refused}, func() {}
+	})
+}
+
 func (w *world) cancel(d *simDevice, c *simCall) {
 	users := w.pendingUsers(c)
 	w.request(d, protocol.OpCallCancel, protocol.Cancel{CallID: c.CallID}, func() (any, func()) {
@@ -392,6 +403,8 @@ func random(seed uint64) []Record {
 				w.cancel(caller, c)
 			case n == 4 && c.Mode == 1:
 				w.endBy(caller, c)
+			case n == 5 && c.Mode == 1 && len(ringing) > 0:
+				w.inviteAgain(caller, c, ringing[0])
 			case len(ringing) > 0:
 				w.expire(c)
 			}

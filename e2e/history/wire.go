@@ -99,14 +99,8 @@ func mentioned(r Record) []about {
 func (c *checker) replyFirst(reply Record, a about, events []Record) {
 	sent := c.sent[keyOf(&reply)]
 	s := c.calls[a.CallID]
-	switch sent.Name {
-	case protocol.OpCallInvite, protocol.OpCallInviteMore, protocol.OpCallCancel, protocol.OpCallAccept,
-		protocol.OpCallReject, protocol.OpCallJoin, protocol.OpCallQuit, protocol.OpCallEnd:
-	default:
-		return // it causes no event, or one that keeps the version
-	}
 	if s == nil || reply.Session == "" || !slices.ContainsFunc(s.events, func(e *event) bool {
-		return e.Version == a.Version && e.UserID == reply.User && e.SessionID == reply.Session
+		return e.Version == a.Version && e.UserID == reply.User && e.SessionID == reply.Session && slices.Contains(makes[sent.Name], e.Event)
 	}) {
 		return // the version is not this request's doing
 	}

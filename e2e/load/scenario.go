@@ -183,17 +183,22 @@ func (s *scene) cancelOne() {
 // advanced is a call that one accepts, one joins, one is brought into, and one
 // leaves before it is ended.
 func (s *scene) advanced() {
-	u := s.users(4)
+	u := s.users(5)
 	caller, callee, guest := s.either(u[0]), s.either(u[1]), s.either(u[3])
 	at := s.soon()
-	call := s.invite(caller, 1, 3+s.run.random(3), []step{s.step(callee, protocol.OpCallAccept, at)}, u[1], u[2])
+	steps := []step{s.step(callee, protocol.OpCallAccept, at)}
+	if op := []string{protocol.OpCallAccept, protocol.OpCallReject, ""}[s.run.random(3)]; op != "" {
+		steps = append(steps, s.step(s.either(u[4]), op, s.soon())) // should he be brought in
+	}
+	call := s.invite(caller, 1, 3+s.run.random(3), steps, u[1], u[2])
 	if call == "" {
 		return
 	}
 	s.pause(at + s.soon())
 	guest.act(s.ctx, protocol.OpCallJoin, call)
 	if s.run.random(2) == 0 {
-		caller.do(s.ctx, protocol.OpCallInviteMore, protocol.InviteMore{CallID: call, UserIDs: []string{u[2][0].user}})
+		// The first is being rung already, or was.
+		caller.do(s.ctx, protocol.OpCallInviteMore, protocol.InviteMore{CallID: call, UserIDs: []string{u[2][0].user, u[4][0].user}})
 	}
 	s.pause(s.soon())
 	callee.act(s.ctx, protocol.OpCallQuit, call)
