@@ -148,6 +148,7 @@ func (o *operator) await(selector, text string) {
 		}
 		if time.Now().After(deadline) || o.ctx.Err() != nil {
 			(&page{t: o.t, ctx: o.ctx}).shot("failed")
+			o.t.Logf("the page is %s", o.eval(`location + ": " + document.querySelector("main")?.innerText.slice(0, 1000)`))
 			o.t.Fatalf("%s does not say %q: %q, %v", selector, text, got, err)
 		}
 		time.Sleep(50 * time.Millisecond)
